@@ -1,0 +1,39 @@
+"""Commands to a vehicle and its acknowledgements. Nothing here can express stopping an engine (design, section 7)."""
+
+from enum import StrEnum
+
+from schemas.base import Instant, MessageId, ShortText, Text, Wire
+from schemas.vehicle import Uplinked
+
+
+class CommandType(StrEnum):
+    """What a vehicle can be asked to do."""
+
+    TIME_SYNC = "TIME_SYNC"
+
+
+class AckStatus(StrEnum):
+    """What became of a command in the vehicle."""
+
+    ACCEPTED = "ACCEPTED"
+    EXECUTED = "EXECUTED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+
+
+class CommandMessage(Wire):
+    """`down/command`; void after `expiresAt`, which is also the MQTT message expiry (MQTT 5 §3.3.2.3.3)."""
+
+    command_id: MessageId
+    type: CommandType
+    issued_at: Instant
+    expires_at: Instant
+    parameters: dict[str, ShortText]
+
+
+class CommandAckMessage(Uplinked):
+    """`up/command-ack`: the vehicle's answer to one command."""
+
+    command_id: MessageId
+    status: AckStatus
+    reason: Text | None = None

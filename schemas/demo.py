@@ -1,0 +1,16 @@
+"""What the demo seeds, and what a production start refuses: the guides' token, vehicles, agents and partners."""
+
+DEMO_TOKEN = "sk_4f9c7b8e2d1a6c0f3e7a9b5d8c1e4f2a7c6d9e0b3f5a8c1d4e7f9b2c6a1e3d"  # noqa: S105 - printed in the guides
+DEMO_VINS = ("KMHSH81C7LU123456", "KMHSH81C7LU123457")
+DEMO_AGENTS = {
+    "AGENT_001": "Kim Counselor",
+    "AGENT_002": "Counselor 2",
+    "AGENT_003": "Counselor 3",
+    "AGENT_004": "Counselor 4",
+    "AGENT_005": "Counselor 5",
+}
+DEMO_PARTNERS = {
+    "SAMSUNG_FIRE": "Samsung Fire",
+    "HYUNDAI_ROAD": "Hyundai Road",
+    "GENESIS_ROAD": "Genesis Road",
+}

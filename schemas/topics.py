@@ -1,0 +1,58 @@
+"""The MQTT topics of contract v1: `tcu/v1/{vin}/up/{kind}` from the vehicle, `tcu/v1/{vin}/down/{kind}` to it."""
+
+import re
+from enum import StrEnum
+
+from schemas.base import VIN_PATTERN
+
+PREFIX = "tcu/v1"
+MAX_PAYLOAD_BYTES = 64 * 1024
+
+
+class Uplink(StrEnum):
+    """What a vehicle sends; the value is the last topic level."""
+
+    STATUS = "status"
+    ENGINE = "engine"
+    SOS = "sos"
+    RSA = "rsa"
+    CALL = "call"
+    COMMAND_ACK = "command-ack"
+    PRESENCE = "presence"
+
+
+class Downlink(StrEnum):
+    """What a vehicle receives; the value is the last topic level."""
+
+    RECEIPT = "receipt"
+    INCIDENT = "incident"
+    COMMAND = "command"
+
+
+URGENT = (Uplink.SOS, Uplink.RSA, Uplink.CALL, Uplink.ENGINE, Uplink.COMMAND_ACK, Uplink.PRESENCE)
+"""Kinds that travel in a session of their own, so that no backlog of status delays an SOS."""
+
+BULK = (Uplink.STATUS,)
+
+RECEIPTED = (Uplink.SOS, Uplink.RSA, Uplink.ENGINE, Uplink.CALL, Uplink.COMMAND_ACK)
+"""Kinds that a vehicle keeps and sends again until their `down/receipt` arrives."""
+
+_UP = re.compile(rf"{PREFIX}/({VIN_PATTERN.strip('^$')})/up/([a-z-]+)")
+
+
+def uplink_topic(vin: str, kind: Uplink) -> str:
+    """Return the topic on which this vehicle sends messages of this kind; `+` as VIN gives the filter for all."""
+    return f"{PREFIX}/{vin}/up/{kind}"
+
+
+def downlink_topic(vin: str, kind: Downlink) -> str:
+    """Return the topic on which this vehicle receives messages of this kind."""
+    return f"{PREFIX}/{vin}/down/{kind}"
+
+
+def parse_uplink(topic: str) -> tuple[str, Uplink]:
+    """Return (VIN, kind) of an uplink topic. Raises ValueError where the contract knows no such topic."""
+    match = _UP.fullmatch(topic)
+    if match is None:
+        raise ValueError(f"expected {PREFIX}/<17-character VIN>/up/<kind>")
+    return match[1], Uplink(match[2])
