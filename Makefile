@@ -1,0 +1,39 @@
+# Every target does its own set-up; a second run finds it done.
+SHELL := /bin/bash
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test up down check clean lock
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+setup: ## the servers and .venv, without starting anything
+	@bash stack/setup.sh
+
+demo: setup ## the whole stack with a simulated fleet in the foreground; DEMO_SECONDS=60 ends it by itself
+	@exec $(PY) -m stack demo
+
+test: setup ## the whole suite on a real broker and a real database; ARGS="-k sos" narrows it
+	@$(PY) -m pytest $(ARGS)
+
+up: setup ## the stack in the background; `. .run/env` then points clients and `tcu` at it
+	@$(PY) -m stack up
+
+down: setup ## stops what `make up` started, keeps its data
+	@$(PY) -m stack down
+
+check: setup ## format, lint, types, import rules
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+clean: setup ## stops the stack and removes its data
+	@$(PY) -m stack clean
+
+lock: setup ## new requirements*.lock from pyproject.toml, pinned by hash
+	$(PY) -m pip install -q uv
+	$(PY) -m uv pip compile $(LOCK) pyproject.toml -o requirements.lock
+	$(PY) -m uv pip compile $(LOCK) --all-extras pyproject.toml -o requirements-dev.lock
+
+LOCK := -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
