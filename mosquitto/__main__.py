@@ -1,0 +1,25 @@
+"""`python -m mosquitto`: certificates and configuration for a broker that runs elsewhere, as in compose.yaml."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mosquitto import config, pki
+
+
+def prepare(
+    pki_dir: Annotated[Path, typer.Option(envvar="TCU_PKI_DIR", help="where the authority lives")],
+    broker_dir: Annotated[Path, typer.Option(help="where the broker reads its configuration")],
+    host: Annotated[list[str], typer.Option(help="names and addresses by which clients call the broker")],
+    port: Annotated[int, typer.Option(help="TLS port")] = 8883,
+) -> None:
+    """Issue what the broker and the worker need, and write the broker's configuration."""
+    pki.issue_server(pki_dir, host)
+    pki.issue_service(pki_dir, "ingest")
+    written = config.prepare(broker_dir, pki_dir, address="0.0.0.0", port=port)
+    typer.echo(f"wrote {written}")
+
+
+if __name__ == "__main__":
+    typer.run(prepare)
