@@ -1,0 +1,1 @@
+"""The embedded default: private servers and our processes on this machine, in directories and on ports of their own."""
