@@ -14,3 +14,16 @@ DEMO_PARTNERS = {
     "HYUNDAI_ROAD": "Hyundai Road",
     "GENESIS_ROAD": "Genesis Road",
 }
+
+DEMO_FLEET_SIZE = 5
+_MAX_FLEET = 999_999_999
+
+
+def fleet_vin(number: int) -> str:
+    """Return the VIN of the simulated fleet's vehicle of this number, counted from 1: KMHFLEET000000001 and so on."""
+    if not 1 <= number <= _MAX_FLEET:
+        raise ValueError(f"expected a number from 1 to {_MAX_FLEET}")
+    return f"KMHFLEET{number:09d}"
+
+
+DEMO_FLEET_VINS = tuple(fleet_vin(number) for number in range(1, DEMO_FLEET_SIZE + 1))

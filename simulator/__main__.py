@@ -1,0 +1,202 @@
+"""`tcu-sim`: play a vehicle's stories, run a fleet, or show the demo."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Annotated, Any
+
+import typer
+
+from schemas.demo import DEMO_VINS, fleet_vin
+from simulator import driving
+from simulator.demo import run_demo
+from simulator.fleet import FleetPlan, run_fleet
+from simulator.public_api import PublicApi
+from simulator.report import Report
+from simulator.settings import Settings, SetupMissing, broker_of, certificates_of, load_settings
+from simulator.stage import Stage
+from simulator.stopping import INTERRUPTED, run_until_stopped, unless_stopped
+from simulator.stories import STORIES, play
+from simulator.tcu import Tcu, Unreachable
+from simulator.unreceipted import UnreceiptedStore
+
+_SETUP_MISSING = 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Play a vehicle's telematics control unit over MQTT with mutual TLS.
+
+Run `make up` and `. .run/env` first. It exits with 0 only if everything that was begun reached its end.
+
+[bold]Examples[/bold]
+
+tcu-sim story sos                     one SOS from the press to the closed incident
+
+tcu-sim story all --seed 7 --json     every story, the same each time, as JSON lines
+
+tcu-sim fleet --vehicles 20 --rate 100 --seconds 30
+
+tcu-sim demo --seconds 60             fleet and stories together, as `make demo` shows them
+""",
+)
+
+
+class StoryName(StrEnum):
+    """The stories, and all of them one after another."""
+
+    TRIP = "trip"
+    SOS = "sos"
+    RSA = "rsa"
+    ALL = "all"
+
+
+Seed = Annotated[
+    int | None,
+    typer.Option(help="Same seed, same content and message ids. Chosen and printed if you give none.", min=0),
+]
+
+
+@app.command(no_args_is_help=True)
+def story(
+    name: Annotated[StoryName, typer.Argument(help="Which story to play.")],
+    *,
+    vin: Annotated[str, typer.Option(help="The vehicle; `tcu vehicle add VIN` makes its certificate.")] = DEMO_VINS[0],
+    seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps unreceipted messages: a killed simulator resumes from it."),
+    ] = None,
+    clock_offset: Annotated[
+        float, typer.Option(help="Seconds by which the vehicle's clock is wrong, ahead if positive.")
+    ] = 0.0,
+) -> None:
+    """Play one vehicle's story and show what was sent, stored, read by REST and seen by SSE.
+
+    The simulator plays call center and partner too, through the public API.
+
+    [bold]Examples[/bold]
+
+    tcu-sim story rsa --vin KMHSH81C7LU123457
+
+    tcu-sim story trip --clock-offset 3600     the server notices and corrects the clock
+    """
+    report = Report(as_json=as_json)
+
+    async def main(settings: Settings, stop: asyncio.Event) -> int:
+        certificate = certificates_of(settings, [vin])[vin]
+        chosen = _chosen(seed, report)
+        rng = Random(f"{chosen}:{vin}")
+        tcu = Tcu(
+            vin=vin,
+            broker=broker_of(settings),
+            certificate=certificate,
+            unreceipted=UnreceiptedStore(store / vin if store else None),
+            jitter=Random(f"{chosen}:{vin}:jitter"),
+            notify=report.notice,
+            clock_offset=timedelta(seconds=clock_offset),
+        )
+        if len(tcu.unreceipted):
+            report.notice(f"{len(tcu.unreceipted)} unreceipted messages of an earlier run are sent again")
+        names = STORIES if name is StoryName.ALL else (name.value,)
+        failures = 0
+        async with PublicApi(settings, report.notice) as api, tcu:
+            stage = Stage(tcu, api, rng, driving.parked_somewhere(rng))
+            for each in names:
+                outcome = await unless_stopped(stop, play(each, stage, report.step))
+                if outcome is None:
+                    return INTERRUPTED
+                report.outcome(outcome)
+                failures += outcome.failure is not None
+        return 1 if failures else 0
+
+    _run(main)
+
+
+@app.command()
+def fleet(
+    vehicles: Annotated[int, typer.Option(help="How many vehicles, each with a connection of its own.", min=1)] = 5,
+    rate: Annotated[float, typer.Option(help="Messages a second of the whole fleet.", min=0.01)] = 5.0,
+    seconds: Annotated[float, typer.Option(help="How long to drive.", min=1)] = 60.0,
+    presses_per_minute: Annotated[
+        float, typer.Option(help="How often in the whole fleet a driver presses SOS or RSA.", min=0)
+    ] = 2.0,
+    seed: Seed = None,
+) -> None:
+    """Drive many vehicles and count what was sent, receipted and left without a receipt.
+
+    Exits with 1 if an urgent message stayed without a receipt.
+
+    [bold]Example[/bold]
+
+    tcu-sim fleet --vehicles 50 --rate 500 --seconds 60 --presses-per-minute 10
+    """
+    report = Report()
+
+    async def main(settings: Settings, stop: asyncio.Event) -> int:
+        certificates = certificates_of(settings, [fleet_vin(number) for number in range(1, vehicles + 1)])
+        plan = FleetPlan(rate, presses_per_minute, _chosen(seed, report))
+        asyncio.get_running_loop().call_later(seconds, stop.set)
+        async with PublicApi(settings, report.notice) as api:
+            counted = await run_fleet(
+                plan,
+                broker=broker_of(settings),
+                certificates=certificates,
+                api=api,
+                notify=report.notice,
+                stop=stop,
+            )
+        report.fleet(counted)
+        return 1 if counted.outstanding else 0
+
+    _run(main)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option(help="End after about so long, but play each story at least once.", min=1)
+    ] = None,
+    seed: Seed = None,
+) -> None:
+    """Run a small fleet and play all stories on the demo's vehicles; without --seconds until Ctrl-C.
+
+    Exits with 0 only if every story reached its end.
+    """
+    report = Report()
+
+    async def main(settings: Settings, stop: asyncio.Event) -> int:
+        return await run_demo(settings, seed=_chosen(seed, report), seconds=seconds, stop=stop, report=report)
+
+    _run(main)
+
+
+def _run(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, int]]) -> None:
+    """Run a command's work and exit with its status."""
+    try:
+        settings = load_settings()
+        status = run_until_stopped(lambda stop: main(settings, stop))
+    except SetupMissing as missing:
+        typer.echo(f"tcu-sim: {missing}", err=True)
+        status = _SETUP_MISSING
+    except Unreachable as error:
+        typer.echo(f"tcu-sim: {error}", err=True)
+        status = 1
+    sys.exit(status)
+
+
+def _chosen(seed: int | None, report: Report) -> int:
+    if seed is not None:
+        return seed
+    chosen = SystemRandom().randrange(1_000_000_000)
+    report.notice(f"--seed {chosen} repeats this run")
+    return chosen
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,72 @@
+"""Where the simulator finds broker, API and certificates: the variables of `.run/env`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SetupMissing(Exception):
+    """Something has to be set up first; the message says what to run."""
+
+
+class Settings(BaseSettings):
+    """The variables that `make up` writes to `.run/env`, each with the prefix TCU_."""
+
+    model_config = SettingsConfigDict(env_prefix="TCU_", extra="ignore", frozen=True)
+
+    api_url: str
+    mqtt_host: str
+    mqtt_port: int
+    mqtt_ca: Path
+    pki_dir: Path
+    demo_token: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Address of the broker and the authority that signed its certificate."""
+
+    host: str
+    port: int
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A vehicle's client certificate and its private key."""
+
+    crt: Path
+    key: Path
+
+
+def load_settings() -> Settings:
+    """Return the settings of the environment. Raises SetupMissing where a variable is not set or makes no sense."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        names = ", ".join(f"TCU_{str(problem['loc'][0]).upper()} ({problem['msg']})" for problem in error.errors())
+        raise SetupMissing(f"the environment lacks {names}: run `make up`, then `. .run/env`") from error
+    if not settings.mqtt_ca.is_file():
+        raise SetupMissing(f"TCU_MQTT_CA names no file ({settings.mqtt_ca}): run `make up`, then `. .run/env`")
+    return settings
+
+
+def broker_of(settings: Settings) -> Broker:
+    """Return the broker that the settings name."""
+    return Broker(settings.mqtt_host, settings.mqtt_port, settings.mqtt_ca)
+
+
+def certificates_of(settings: Settings, vins: Sequence[str]) -> dict[str, Certificate]:
+    """Return each vehicle's certificate. Raises SetupMissing with the command that issues those that are missing."""
+    folder = settings.pki_dir / "vehicles"
+    found = {vin: Certificate(folder / f"{vin}.crt", folder / f"{vin}.key") for vin in vins}
+    missing = [vin for vin, own in found.items() if not (own.crt.is_file() and own.key.is_file())]
+    if missing:
+        raise SetupMissing(
+            f"no certificate in {folder} for {len(missing)} of {len(vins)} vehicles: run\n"
+            f"tcu vehicle add {' '.join(missing)}"
+        )
+    return found

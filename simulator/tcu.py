@@ -1,0 +1,278 @@
+"""A telematics control unit: one vehicle's durable MQTT 5 session that loses no urgent message."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from types import TracebackType
+from typing import Self
+
+import aiomqtt
+
+from schemas.command import AckStatus, CommandMessage, CommandType
+from schemas.incident import IncidentMessage
+from schemas.receipt import ReceiptMessage, ReceiptResult
+from schemas.topics import Downlink, Uplink, downlink_topic, uplink_topic
+from schemas.vehicle import StatusMessage, Uplinked
+from simulator import messages
+from simulator.clock import server_time
+from simulator.seen import Arrival, Seen
+from simulator.session import durable_session
+from simulator.settings import Broker, Certificate
+from simulator.unreceipted import UnreceiptedStore
+
+SAMPLES_KEPT = 1_000
+"""Status samples that wait for a connection; beyond it the oldest are given up."""
+
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 30.0
+
+
+class Unreachable(Exception):
+    """The vehicle could not connect to the broker in time; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that the vehicle keeps until its receipt; `at_s` is when it was handed over, by the loop's clock."""
+
+    message_id: str
+    at_s: float
+    receipt: asyncio.Future[Arrival[ReceiptMessage]]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the vehicle has counted since its start."""
+
+    urgent_sent: int = 0
+    urgent_resent: int = 0
+    status_sent: int = 0
+    status_given_up: int = 0
+    connections: int = 0
+    receipts: Counter[ReceiptResult] = field(default_factory=Counter)
+
+
+class Tcu:
+    """One vehicle. As a context manager it connects, stays connected, and says goodbye at the end.
+
+    `notify` is called with a line for people whenever something happens that nobody asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        vin: str,
+        broker: Broker,
+        certificate: Certificate,
+        unreceipted: UnreceiptedStore,
+        jitter: Random,
+        notify: Callable[[str], None],
+        clock_offset: timedelta = timedelta(0),
+    ) -> None:
+        self.vin = vin
+        self.unreceipted = unreceipted
+        self.tally = Tally()
+        self.incidents: Seen[IncidentMessage] = Seen()
+        self._broker = broker
+        self._certificate = certificate
+        self._jitter = jitter
+        self._notify = notify
+        self._clock_offset = clock_offset
+        self._samples: deque[bytes] = deque()
+        self._receipts: dict[str, asyncio.Future[Arrival[ReceiptMessage]]] = {}
+        self._commands_done: deque[str] = deque(maxlen=100)
+        self._work = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._note_settled()
+        self._last_error = "no attempt yet"
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self._stay_connected())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+
+    def now(self) -> datetime:
+        """Return the time by the vehicle's own clock."""
+        return datetime.now(UTC) + self._clock_offset
+
+    def send(self, kind: Uplink, message: Uplinked) -> Sent:
+        """Keep an urgent message and send it until its receipt comes; return at once."""
+        self.unreceipted.keep(message.message_id, kind, messages.payload_of(message))
+        self.tally.urgent_sent += 1
+        loop = asyncio.get_running_loop()
+        sent = Sent(message.message_id, loop.time(), loop.create_future())
+        self._receipts[message.message_id] = sent.receipt
+        self._settled.clear()
+        self._work.set()
+        return sent
+
+    def report(self, sample: StatusMessage) -> None:
+        """Hand over a status sample: it goes out once, as soon as there is a connection and nothing urgent waits."""
+        if len(self._samples) >= SAMPLES_KEPT:
+            self._samples.popleft()
+            self.tally.status_given_up += 1
+        self._samples.append(messages.payload_of(sample))
+        self._settled.clear()
+        self._work.set()
+
+    async def connected(self, *, timeout_s: float) -> None:
+        """Return as soon as the vehicle is connected and subscribed. Raises Unreachable."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connected.wait()
+        except TimeoutError:
+            where = f"{self._broker.host}:{self._broker.port}"
+            raise Unreachable(f"{self.vin} cannot connect to the broker at {where}: {self._last_error}") from None
+
+    async def settled(self) -> None:
+        """Return as soon as every urgent message has its receipt and the broker every status sample."""
+        await self._settled.wait()
+
+    async def _stay_connected(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while True:
+            connections = self.tally.connections
+            try:
+                will = messages.presence(self.now(), online=False)
+                async with durable_session(self.vin, self._broker, self._certificate, will) as client:
+                    await self._begin(client)
+                    try:
+                        await self._serve(client)
+                    except asyncio.CancelledError:
+                        await self._say_goodbye(client)
+                        raise
+            except* aiomqtt.MqttError as errors:
+                self._last_error = _first_of(errors)
+            finally:
+                self._connected.clear()
+            retry_s = _FIRST_RETRY_S if self.tally.connections > connections else min(2 * retry_s, _LONGEST_RETRY_S)
+            pause_s = retry_s * self._jitter.uniform(0.5, 1.0)
+            self._notify(f"{self.vin} offline ({self._last_error}); connects again in {pause_s:.1f} s")
+            await asyncio.sleep(pause_s)
+
+    async def _begin(self, client: aiomqtt.Client) -> None:
+        await client.subscribe(f"{downlink_topic(self.vin, Downlink.RECEIPT).rpartition('/')[0]}/#", qos=1)
+        await self._publish(client, Uplink.PRESENCE, messages.payload_of(messages.presence(self.now(), online=True)))
+        self.tally.connections += 1
+        self.unreceipted.all_due()
+        if self.tally.connections > 1 and len(self.unreceipted):
+            self._notify(f"{self.vin} is back; sends {len(self.unreceipted)} unreceipted again")
+        self._connected.set()
+
+    async def _publish(self, client: aiomqtt.Client, kind: Uplink, payload: bytes) -> None:
+        await client.publish(uplink_topic(self.vin, kind), payload, qos=1, retain=False)
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(client))
+            tasks.create_task(self._deliver(client))
+
+    async def _deliver(self, client: aiomqtt.Client) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._work.clear()
+            for kept in self.unreceipted.due(loop.time()):
+                if kept.attempts:
+                    self.tally.urgent_resent += 1
+                    self._notify(f"{self.vin} sends {kept.kind} {kept.message_id} again (attempt {kept.attempts + 1})")
+                self.unreceipted.sent(kept.message_id, loop.time())
+                await self._publish(client, kept.kind, kept.payload)
+            if self._samples:
+                await self._deliver_sample(client)
+            else:
+                await self._wait_for_work()
+
+    async def _deliver_sample(self, client: aiomqtt.Client) -> None:
+        sample = self._samples.popleft()
+        try:
+            await self._publish(client, Uplink.STATUS, sample)
+        except (aiomqtt.MqttError, asyncio.CancelledError):
+            self._samples.appendleft(sample)
+            raise
+        self.tally.status_sent += 1
+        self._note_settled()
+
+    async def _wait_for_work(self) -> None:
+        due_s = self.unreceipted.next_due_s()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due_s):
+                await self._work.wait()
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            kind = message.topic.value.rpartition("/")[2]
+            try:
+                expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
+                self._hear(Downlink(kind), message.payload, expiry_s)
+            except ValueError as error:  # pydantic's ValidationError is one
+                self._notify(f"{self.vin} cannot read {message.topic.value}: {error}")
+
+    def _hear(self, kind: Downlink, payload: bytes, expiry_s: int | None) -> None:
+        match kind:
+            case Downlink.RECEIPT:
+                self._settle(ReceiptMessage.model_validate_json(payload))
+            case Downlink.INCIDENT:
+                self.incidents.add(IncidentMessage.model_validate_json(payload))
+            case Downlink.COMMAND:
+                self._obey(CommandMessage.model_validate_json(payload), expiry_s)
+
+    def _settle(self, receipt: ReceiptMessage) -> None:
+        if receipt.message_id is None:
+            return
+        kept = self.unreceipted.settle(receipt.message_id)
+        if kept is None:
+            return
+        self.tally.receipts[receipt.result] += 1
+        self._note_settled()
+        if receipt.result is ReceiptResult.QUARANTINED:
+            self._notify(f"{self.vin} QUARANTINED: the server could not use {kept.kind} {kept.message_id}")
+        waiting = self._receipts.pop(receipt.message_id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(Arrival(receipt, asyncio.get_running_loop().time()))
+
+    def _note_settled(self) -> None:
+        if not self._samples and not len(self.unreceipted):
+            self._settled.set()
+
+    def _obey(self, command: CommandMessage, expiry_s: int | None) -> None:
+        if command.command_id in self._commands_done:
+            return
+        self._commands_done.append(command.command_id)
+        server_now = server_time(command, expiry_s)
+        if server_now >= command.expires_at:
+            self._notify(f"{self.vin} ignores {command.type} {command.command_id}: it has expired")
+            return
+        match command.type:
+            case CommandType.TIME_SYNC:
+                self._acknowledge(command, AckStatus.ACCEPTED)
+                self._clock_offset = server_now - datetime.now(UTC)
+                self._notify(f"{self.vin} sets its clock to the server's: {self.now().isoformat(timespec='seconds')}")
+                self._acknowledge(command, AckStatus.EXECUTED)
+
+    def _acknowledge(self, command: CommandMessage, status: AckStatus) -> None:
+        self.send(Uplink.COMMAND_ACK, messages.command_ack(command.command_id, status, self.now()))
+
+    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+        # A clean DISCONNECT makes the broker discard the will (MQTT 5 §3.14.4), so the vehicle says it itself.
+        with suppress(aiomqtt.MqttError):
+            await self._publish(
+                client, Uplink.PRESENCE, messages.payload_of(messages.presence(self.now(), online=False))
+            )
+
+
+def _first_of(errors: BaseExceptionGroup[BaseException]) -> str:
+    first = errors.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else str(first)
