@@ -50,10 +50,10 @@ def _state_root() -> Path:
 
 def make_state(state: Path) -> None:
     """Create the directory so that the servers' accounts can pass through it, and nobody can list it."""
-    state.mkdir(mode=0o711, parents=True, exist_ok=True)
-    for directory in (state, state.parent):
-        if directory.stat().st_uid == os.geteuid():
-            directory.chmod(directory.stat().st_mode | 0o111)
+    for directory in (*reversed(state.parents), state):
+        if not directory.exists():
+            directory.mkdir()
+            directory.chmod(0o711)
 
 
 @contextmanager

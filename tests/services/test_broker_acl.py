@@ -28,13 +28,15 @@ def trust(broker: Broker, credentials: pki.Credentials | None) -> ssl.SSLContext
 
 
 @asynccontextmanager
-async def connected(broker: Broker, credentials: pki.Credentials | None) -> AsyncIterator[aiomqtt.Client]:
+async def connected(
+    broker: Broker, credentials: pki.Credentials, protocol: aiomqtt.ProtocolVersion = aiomqtt.ProtocolVersion.V5
+) -> AsyncIterator[aiomqtt.Client]:
     async with aiomqtt.Client(
         broker.host,
         broker.port,
         identifier=f"test-{uuid.uuid4()}",
         tls_context=trust(broker, credentials),
-        protocol=aiomqtt.ProtocolVersion.V5,
+        protocol=protocol,
         timeout=ARRIVES_WITHIN_S,
     ) as client:
         yield client
@@ -141,8 +143,9 @@ def test_a_retained_publish_is_refused_and_not_kept(
     topic = f"tcu/v1/{VIN}/up/status"
 
     async def publish_retained() -> None:
-        async with connected(broker, vehicle) as mine:
-            await mine.publish(topic, b"kept", qos=1, retain=True)
+        # A 3.1.1 client is not told that the broker keeps nothing, so it sends the flag; a 5 client drops it.
+        async with connected(broker, vehicle, aiomqtt.ProtocolVersion.V311) as mine:
+            await mine.publish(topic, b"kept", qos=1, retain=True, timeout=1)
 
     async def story() -> list[tuple[str, bytes]]:
         async with connected(broker, worker) as ear, connected(broker, vehicle) as mine:
@@ -162,7 +165,10 @@ def test_too_large_a_message_is_not_delivered_and_its_vehicle_stays_connected(
     largest = b"x" * MAX_PAYLOAD_BYTES
 
     async def story() -> list[tuple[str, bytes]]:
-        async with connected(broker, worker) as ear, connected(broker, vehicle) as mine:
+        async with (
+            connected(broker, worker) as ear,
+            connected(broker, vehicle, aiomqtt.ProtocolVersion.V311) as mine,
+        ):
             await ear.subscribe(topic, qos=1)
             await mine.publish(topic, largest, qos=1)
             await mine.publish(topic, largest + b"x", qos=1)
@@ -203,4 +209,8 @@ def test_a_certificate_of_the_authority_is_the_one_way_in(
 def test_nobody_connects_without_tls(broker: Broker) -> None:
     with socket.create_connection((broker.host, broker.port), timeout=ARRIVES_WITHIN_S) as plain:
         plain.sendall(CONNECT)
-        assert ACCEPTED not in plain.recv(64)
+        try:
+            answer = plain.recv(64)
+        except ConnectionResetError:
+            answer = b""
+    assert answer != ACCEPTED

@@ -1,0 +1,147 @@
+"""The settings of a stack: what its processes get, and what `.run/env` tells clients."""
+
+import os
+import shlex
+from dataclasses import dataclass
+
+from mosquitto import pki
+from schemas.demo import DEMO_TOKEN
+from stack import broker, postgres
+from stack.places import CHECKOUT, Places, remembered_ports
+from stack.server import ServerCommand
+
+HOST = "127.0.0.1"
+DATABASE = "tcu"
+EMBEDDED = "TCU_EMBEDDED"
+"""Private servers as name:port,name:port. A shell that sourced `env` did not thereby choose servers of its own."""
+
+CLIENT_SETTINGS = (
+    "TCU_API_URL",
+    "TCU_MQTT_HOST",
+    "TCU_MQTT_PORT",
+    "TCU_MQTT_CA",
+    "TCU_PKI_DIR",
+    "TCU_DATABASE_URL",
+    "TCU_DEMO_TOKEN",
+    EMBEDDED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of a stack by name, and the private servers that it needs with the port of each."""
+
+    values: dict[str, str]
+    servers: dict[str, int]
+
+
+def settle(places: Places) -> Settings:
+    """Return the settings of a stack that is about to start: the user's own servers where named, else private ones."""
+    own = _users_choice()
+    ports = remembered_ports(places.state, ("postgres", "mosquitto", "api", "ingest-metrics"))
+    servers: dict[str, int] = {}
+    values = {
+        "TCU_ENVIRONMENT": "demo",
+        "TCU_DEMO_TOKEN": DEMO_TOKEN,
+        "TCU_API_HOST": HOST,
+        "TCU_API_PORT": own.get("TCU_API_PORT", str(ports["api"])),
+        "TCU_INGEST_METRICS_PORT": str(ports["ingest-metrics"]),
+    }
+    values["TCU_API_URL"] = f"http://{HOST}:{values['TCU_API_PORT']}"
+    if "TCU_DATABASE_URL" in own:
+        values["TCU_DATABASE_URL"] = own["TCU_DATABASE_URL"]
+    else:
+        servers["postgres"] = ports["postgres"]
+        postgres.prepare(places.state, ports["postgres"])
+        values["TCU_DATABASE_URL"] = postgres.database_url(places.state, ports["postgres"], DATABASE)
+    if "TCU_MQTT_HOST" in own:
+        values |= _users_broker(own)
+    else:
+        servers["mosquitto"] = ports["mosquitto"]
+        values |= _private_broker(places, ports["mosquitto"])
+    values[EMBEDDED] = ",".join(f"{name}:{port}" for name, port in servers.items())
+    return Settings(values, servers)
+
+
+def server_commands(places: Places, settings: Settings) -> list[ServerCommand]:
+    """Return how to run the private servers that these settings need."""
+    known = {"postgres": postgres.server_command, "mosquitto": broker.server_command}
+    return [command(places.state) for name, command in known.items() if name in settings.servers]
+
+
+def write_env(places: Places, settings: Settings) -> None:
+    """Write `env` for clients: KEY=VALUE lines that a shell and a naive reader both understand.
+
+    Quotes appear only where the checkout's path needs them.
+    """
+    file = places.run / "env"
+    lines = [f"{name}={shlex.quote(settings.values[name])}" for name in CLIENT_SETTINGS]
+    lines.append(f"export {' '.join(CLIENT_SETTINGS)}")
+    lines.append(f'export PATH={shlex.quote(str(CHECKOUT / ".venv" / "bin"))}:"$PATH"')
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as env:
+        env.write("\n".join(lines) + "\n")
+
+
+def settled(places: Places) -> Settings:
+    """Return the settings of the stack that runs, as far as `env` tells them."""
+    lines = (places.run / "env").read_text().splitlines()
+    pairs = [line.split("=", 1) for line in lines if not line.startswith("export ")]
+    values = {name: "".join(shlex.split(value)) for name, value in pairs}
+    return Settings(values, _embedded(values))
+
+
+def process_environment(values: dict[str, str]) -> dict[str, str]:
+    """Return the environment for a process of the stack."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TCU_")}
+    passed_on = {name: value for name, value in _users_choice().items() if name not in values}
+    return {**inherited, **passed_on, **values, "PYTHONUNBUFFERED": "1"}
+
+
+def _users_choice() -> dict[str, str]:
+    """Return the TCU_ settings of our environment that the user made, without those of a sourced `env`."""
+    chosen = {name: value for name, value in os.environ.items() if name.startswith("TCU_")}
+    if EMBEDDED not in chosen:
+        return chosen
+    embedded = _embedded(chosen).values()
+    return {
+        name: value
+        for name, value in chosen.items()
+        if name not in CLIENT_SETTINGS
+        or (name == "TCU_DATABASE_URL" and not any(f":{port}/" in value for port in embedded))
+    }
+
+
+def _embedded(values: dict[str, str]) -> dict[str, int]:
+    pairs = (entry.split(":") for entry in values[EMBEDDED].split(",") if entry)
+    return {name: int(port) for name, port in pairs}
+
+
+def _users_broker(own: dict[str, str]) -> dict[str, str]:
+    names = (
+        "TCU_MQTT_HOST",
+        "TCU_MQTT_PORT",
+        "TCU_MQTT_CA",
+        "TCU_MQTT_CERT",
+        "TCU_MQTT_KEY",
+        "TCU_PKI_DIR",
+    )
+    missing = [name for name in names if name not in own]
+    if missing:
+        raise ValueError(f"for a broker of your own set {', '.join(missing)} too")
+    return {name: own[name] for name in names}
+
+
+def _private_broker(places: Places, port: int) -> dict[str, str]:
+    pki_dir = places.run / "pki"
+    pki.issue_server(pki_dir)
+    worker = pki.issue_service(pki_dir, "ingest")
+    broker.prepare(places.state, pki_dir, port)
+    return {
+        "TCU_MQTT_HOST": broker.HOST,
+        "TCU_MQTT_PORT": str(port),
+        "TCU_MQTT_CA": str(pki_dir / "ca.crt"),
+        "TCU_MQTT_CERT": str(worker.certificate),
+        "TCU_MQTT_KEY": str(worker.key),
+        "TCU_PKI_DIR": str(pki_dir),
+    }
