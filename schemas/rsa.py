@@ -1,11 +1,11 @@
 """The RSA service (roadside assistance): enums, the press, and the documented answers."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import AliasChoices, Field, StringConstraints, model_validator
 
-from schemas.base import DtcCode, Instant, PhoneNumber, ShortText, Text, Vin, Wire
+from schemas.base import DtcCode, Instant, Latitude, Longitude, PhoneNumber, ShortText, Text, Vin, Wire
 from schemas.vehicle import Location, Uplinked
 
 
@@ -42,6 +42,8 @@ class Priority(StrEnum):
 
 
 RsaCid = Annotated[str, StringConstraints(pattern=r"^RSA_\d{8}_\d{3,9}$"), Field(examples=["RSA_20260307_001"])]
+
+PartnerName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,63}$"), Field(examples=["SAMSUNG_FIRE"])]
 
 
 class RsaConsent(Wire):
@@ -85,3 +87,206 @@ class RsaIncidentRequest(RsaReport):
     cid: RsaCid | None = None
     vin: Vin | None = None
     priority: Priority = Priority.NORMAL
+
+
+class Place(Wire):
+    """A place that people are sent to; the guides give it with and without coordinates."""
+
+    name: ShortText | None = None
+    address: Text | None = None
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    phone: PhoneNumber | None = None
+    description: Text | None = None
+
+
+class VehicleInfo(Wire):
+    """What the partner looks for."""
+
+    make: ShortText | None = None
+    model: ShortText | None = None
+    year: Annotated[int, Field(ge=1900, le=2200)] | None = None
+    color: ShortText | None = None
+    license_plate: ShortText | None = None
+
+
+class BreakdownDetails(Wire):
+    """What is wrong with the vehicle; battery in volts."""
+
+    symptoms: Annotated[tuple[ShortText, ...], Field(max_length=32)] = ()
+    description: Text | None = None
+    dtc_codes: Annotated[tuple[DtcCode, ...], Field(max_length=64)] = ()
+    battery_voltage: Annotated[float, Field(ge=0, le=1000)] | None = None
+
+
+class RsaDispatchRequest(Wire):
+    """The call center sends a partner (guide, RSA Dispatch Request)."""
+
+    cid: RsaCid
+    vin: Vin | None = None
+    partner: PartnerName
+    service_type: ServiceType
+    priority: Priority | None = None
+    breakdown_location: Place | None = None
+    destination: Place | None = None
+    vehicle_info: VehicleInfo | None = None
+    breakdown_details: BreakdownDetails | None = None
+    customer_info: CustomerInfo | None = None
+    customer_consent: RsaConsent | None = None
+    request_time: Instant | None = None
+    agent_id: ShortText | None = None
+    notes: Text | None = None
+
+
+class Driver(Wire):
+    """Who comes."""
+
+    name: ShortText | None = None
+    phone: PhoneNumber | None = None
+    license_number: ShortText | None = None
+
+
+class ProviderVehicle(Wire):
+    """What comes."""
+
+    type: ShortText | None = None
+    license_plate: ShortText | None = None
+    capacity: ShortText | None = None
+
+
+class Provider(Wire):
+    """The company that the partner sends."""
+
+    id: ShortText | None = None
+    name: ShortText | None = None
+    phone: PhoneNumber | None = None
+    vehicle_type: ShortText | None = None
+    license_plate: ShortText | None = None
+    driver: Driver | None = None
+    vehicle: ProviderVehicle | None = None
+
+
+class Answer(StrEnum):
+    """What a partner says to a dispatch."""
+
+    CONFIRMED = "CONFIRMED"
+    REJECTED = "REJECTED"
+
+
+class DispatchConfirmRequest(Wire):
+    """The partner answers a dispatch (guide, Partner Dispatch Confirmation Request); distance in kilometres."""
+
+    cid: RsaCid
+    partner: PartnerName | None = None
+    partner_ticket_id: ShortText | None = None
+    status: Answer
+    provider: Provider | None = None
+    estimated_arrival: Instant | None = None
+    current_location: Location | None = None
+    estimated_distance: Annotated[float, Field(ge=0, le=100_000)] | None = None
+    confirmation_time: Instant | None = None
+    reason: Text | None = None
+
+
+Money = Annotated[int, Field(ge=0, le=10**15)]
+"""Minor units of an ISO 4217 currency: KRW has none, so 80000 is eighty thousand won."""
+
+
+class CostDetails(Wire):
+    """What it cost. `totalCost` must be the sum of the fees less the discount."""
+
+    base_fee: Money = 0
+    distance_fee: Money = 0
+    additional_fee: Money = 0
+    discount: Annotated[Money, Field(validation_alias=AliasChoices("discount", "discountAmount"))] = 0
+    total_cost: Money
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "KRW"
+    payment_method: ShortText | None = None
+    billing_status: Annotated[
+        ShortText | None, Field(validation_alias=AliasChoices("billingStatus", "paymentStatus"))
+    ] = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        total = self.base_fee + self.distance_fee + self.additional_fee - self.discount
+        if total != self.total_cost:
+            raise ValueError(
+                f"expected totalCost {total}, the sum of the fees less the discount, not {self.total_cost}"
+            )
+        return self
+
+
+class CustomerFeedback(Wire):
+    """What the customer says of the service, 1 (bad) to 5 (good)."""
+
+    satisfaction: Annotated[
+        int | None, Field(ge=1, le=5, validation_alias=AliasChoices("satisfaction", "satisfactionRating"))
+    ] = None
+    comments: Text | None = None
+    recommendation: bool | None = None
+
+
+class ServiceDetails(Wire):
+    """What was done; distances in kilometres. The guides give the places as text and as objects."""
+
+    service_type: ServiceType | None = None
+    actual_distance: Annotated[
+        float | None, Field(ge=0, le=100_000, validation_alias=AliasChoices("actualDistance", "distance"))
+    ] = None
+    estimated_distance: Annotated[float, Field(ge=0, le=100_000)] | None = None
+    service_duration: ShortText | None = None
+    pickup_location: Text | Place | None = None
+    dropoff_location: Annotated[
+        Text | Place | None, Field(validation_alias=AliasChoices("dropoffLocation", "destination"))
+    ] = None
+    special_equipment: Annotated[tuple[ShortText, ...], Field(max_length=32)] = ()
+    service_notes: Text | None = None
+
+
+class Completion(Wire):
+    """What the partner's completion and the center's closing have in common."""
+
+    cid: RsaCid
+    partner_ticket_id: ShortText | None = None
+    completion_time: Instant | None = None
+    provider: Provider | None = None
+    service_details: ServiceDetails | None = None
+    cost_details: CostDetails | None = None
+    actual_cost: Money | None = None
+    customer_feedback: CustomerFeedback | None = None
+    follow_up_required: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_total(self) -> Self:
+        if self.actual_cost is not None and self.cost_details and self.actual_cost != self.cost_details.total_cost:
+            raise ValueError(f"expected actualCost to equal costDetails.totalCost, {self.cost_details.total_cost}")
+        return self
+
+
+class ServiceCompleteRequest(Completion):
+    """The partner is done (guide, Partner Dispatch Completion Request)."""
+
+    partner: PartnerName | None = None
+    status: Literal["COMPLETED"] = "COMPLETED"
+    completion_notes: Text | None = None
+
+
+class RsaResult(StrEnum):
+    """How a request ended. TOWING_COMPLETED is the guide's; the others follow its service types."""
+
+    TOWING_COMPLETED = "TOWING_COMPLETED"
+    BATTERY_JUMP_COMPLETED = "BATTERY_JUMP_COMPLETED"
+    TIRE_CHANGE_COMPLETED = "TIRE_CHANGE_COMPLETED"
+    FUEL_DELIVERY_COMPLETED = "FUEL_DELIVERY_COMPLETED"
+    LOCKOUT_COMPLETED = "LOCKOUT_COMPLETED"
+    RESOLVED_BY_PHONE = "RESOLVED_BY_PHONE"
+    NOT_COMPLETED = "NOT_COMPLETED"
+
+
+class RsaCloseRequest(Completion):
+    """The call center ends the request (guide, RSA Closure Request)."""
+
+    vin: Vin | None = None
+    result: RsaResult
+    agent_id: ShortText | None = None
+    notes: Text | None = None

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from schemas.base import Instant, PhoneNumber, ShortText, Text, Vin, Wire
 from schemas.vehicle import Location, Uplinked, VehicleStatus
@@ -78,3 +78,60 @@ class SosIncidentRequest(SosReport):
 
     cid: SosCid | None = None
     vin: Vin | None = None
+
+
+class SosResult(StrEnum):
+    """How an incident ended. POLICE_DISPATCHED is the guide's; the others name its other services and endings."""
+
+    POLICE_DISPATCHED = "POLICE_DISPATCHED"
+    AMBULANCE_DISPATCHED = "AMBULANCE_DISPATCHED"
+    FIRE_DISPATCHED = "FIRE_DISPATCHED"
+    TOWING_DISPATCHED = "TOWING_DISPATCHED"
+    RESOLVED_BY_PHONE = "RESOLVED_BY_PHONE"
+    FALSE_ALARM = "FALSE_ALARM"
+    OTHER = "OTHER"
+
+
+def _upper_snake(value: object) -> object:
+    # The guide prints "Police Dispatched" in one place and POLICE_DISPATCHED in another.
+    return value.strip().upper().replace(" ", "_").replace("-", "_") if isinstance(value, str) else value
+
+
+class EmergencyService(Wire):
+    """One service that was sent, under its name in `emergencyServices`."""
+
+    dispatched: bool
+    report_number: ShortText | None = None
+    officer_name: ShortText | None = None
+    arrival_time: Instant | None = None
+
+
+class EmergencyServices(Wire):
+    """Which services were sent."""
+
+    police: EmergencyService | None = None
+    ambulance: EmergencyService | None = None
+    fire: EmergencyService | None = None
+    towing: EmergencyService | None = None
+
+
+class CustomerStatus(Wire):
+    """How the customer was at the end."""
+
+    safe: bool | None = None
+    injuries: bool | None = None
+    medical_attention: bool | None = None
+
+
+class SosCloseRequest(Wire):
+    """The counselor ends the incident (guide, SOS Closure Request)."""
+
+    cid: SosCid
+    vin: Vin | None = None
+    result: Annotated[SosResult, BeforeValidator(_upper_snake)]
+    completion_time: Instant | None = None
+    agent_id: ShortText | None = None
+    notes: Text | None = None
+    emergency_services: EmergencyServices | None = None
+    customer_status: CustomerStatus | None = None
+    follow_up_required: bool | None = None

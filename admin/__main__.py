@@ -1,0 +1,42 @@
+"""`tcu`: migrate, vehicles, agents, partners, keys, quarantine and the state of the processes."""
+
+import sys
+
+import typer
+
+from admin import demo, keys, people, quarantine, status, vehicles
+from admin.session import explain_failures, transaction
+from db.migrate import migrate as apply_migrations
+
+app = typer.Typer(
+    name="tcu",
+    no_args_is_help=True,
+    help="Operate the TCU telematics backend.\n\n"
+    "Reads TCU_DATABASE_URL and TCU_PKI_DIR; after `make up` they are in `.run/env`:\n\n"
+    "    . .run/env && tcu vehicle add KMHSH81C7LU123456",
+)
+app.add_typer(vehicles.app, name="vehicle")
+app.add_typer(people.agents_app, name="agent")
+app.add_typer(people.partners_app, name="partner")
+app.add_typer(keys.app, name="key")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(demo.app, name="demo")
+app.command(name="status")(status.show)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the present schema; safe to run at any time, and by several at once."""
+    with transaction(autocommit=True) as conn:
+        applied = apply_migrations(conn)
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+def main() -> None:
+    """Run the CLI; what the operator can mend is told in one line."""
+    with explain_failures():
+        app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

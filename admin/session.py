@@ -1,0 +1,53 @@
+"""What every command of `tcu` needs: settings, a transaction, and failures in words."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from pydantic import Field, ValidationError
+from pydantic_settings import SettingsConfigDict
+
+from db import pool
+from db.errors import DatabaseError
+from db.pool import Connection
+from db.settings import DatabaseSettings
+from rules.errors import DomainError
+
+
+class OperatorSettings(DatabaseSettings):
+    """Read from `TCU_DATABASE_URL` and `TCU_PKI_DIR`."""
+
+    model_config = SettingsConfigDict(env_prefix="TCU_")
+
+    pki_dir: Path | None = Field(default=None, description="directory of the certificate authority")
+
+
+@contextmanager
+def transaction(*, autocommit: bool = False) -> Iterator[Connection]:
+    """Give one transaction on the database, committed at the end."""
+    with pool.connect(OperatorSettings().database_url, name="tcu", autocommit=autocommit) as conn:
+        yield conn
+
+
+def pki_dir() -> Path:
+    """Return the directory of the certificate authority, or end with what to do."""
+    directory = OperatorSettings().pki_dir
+    if directory is None:
+        raise typer.BadParameter("TCU_PKI_DIR is not set: run `make up`, then `. .run/env`")
+    return directory
+
+
+@contextmanager
+def explain_failures() -> Iterator[None]:
+    """Turn what an operator can mend into one line and exit code 1."""
+    try:
+        yield
+    except ValidationError as error:
+        names = ", ".join(f"TCU_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"])
+        sys.exit(f"tcu: {names}. After `make up`, run `. .run/env`.")
+    except DatabaseError as error:
+        sys.exit(f"tcu: the database did not do it: {error}")
+    except (DomainError, ValueError) as error:
+        sys.exit(f"tcu: {error}")

@@ -1,0 +1,64 @@
+"""Heartbeats of the processes, and the election of one among many."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from db.pool import Connection
+from db.statements import statements
+
+_SQL = statements("processes")
+
+STALE_AFTER = timedelta(seconds=15)
+"""A process whose last beat is older is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process as it last reported: `figures` are its own measurements."""
+
+    name: str
+    started_at: datetime
+    beat_at: datetime
+    ready: bool
+    figures: dict[str, Any]
+
+
+def beat(conn: Connection, process: Process) -> None:
+    """Report that a process lives."""
+    conn.execute(
+        _SQL["beat"],
+        {
+            "name": process.name,
+            "started_at": process.started_at,
+            "beat_at": process.beat_at,
+            "ready": process.ready,
+            "figures": Jsonb(process.figures),
+        },
+    )
+
+
+def list_all(conn: Connection) -> list[Process]:
+    """Return the processes by name."""
+    with conn.cursor(row_factory=class_row(Process)) as cursor:
+        return cursor.execute(_SQL["list_all"]).fetchall()
+
+
+def forget_before(conn: Connection, before: datetime) -> None:
+    """Drop processes that have been silent since long."""
+    conn.execute(_SQL["forget_before"], {"before": before})
+
+
+def count_connections(conn: Connection) -> int:
+    """Return how many clients are connected to this database."""
+    row = conn.execute(_SQL["connections"]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def try_lead(conn: Connection, role: str) -> bool:
+    """Become the one that leads in this role, until this connection ends; false while another does."""
+    row = conn.execute(_SQL["try_lead"], {"role": role}).fetchone()
+    return row is not None and bool(row[0])

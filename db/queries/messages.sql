@@ -1,0 +1,46 @@
+-- name: claim
+-- Returns the ids that nobody has stored yet; the others are second deliveries.
+INSERT INTO received_messages (vin, message_id, kind, received_at)
+SELECT * FROM unnest(%(vins)s::text[], %(message_ids)s::uuid[], %(kinds)s::text[], %(received_ats)s::timestamptz[])
+ON CONFLICT (vin, message_id) DO NOTHING
+RETURNING vin, message_id;
+
+-- name: set_cid
+UPDATE received_messages SET cid = %(cid)s WHERE vin = %(vin)s AND message_id = %(message_id)s;
+
+-- name: get_cid
+SELECT cid FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;
+
+-- name: quarantine
+INSERT INTO quarantine (topic, payload, payload_hash, vin, kind, reason, detail, cid, first_received_at, received_at)
+VALUES (%(topic)s, %(payload)s, sha256(%(payload)s), %(vin)s, %(kind)s, %(reason)s, %(detail)s, %(cid)s, %(received_at)s,
+        %(received_at)s)
+ON CONFLICT (topic, payload_hash) DO UPDATE SET
+    times_received = quarantine.times_received + 1,
+    received_at = greatest(quarantine.received_at, excluded.received_at),
+    replayed_at = NULL, replay_requested_at = NULL, reason = excluded.reason, detail = excluded.detail, cid = coalesce(excluded.cid, quarantine.cid);
+
+-- name: list_quarantine
+SELECT quarantine_id, topic, payload, vin, kind, reason, detail, cid, first_received_at, received_at, times_received,
+       replayed_at
+FROM quarantine
+WHERE (%(with_replayed)s OR replayed_at IS NULL)
+ORDER BY received_at DESC, quarantine_id DESC LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: get_quarantined
+SELECT quarantine_id, topic, payload, vin, kind, reason, detail, cid, first_received_at, received_at, times_received,
+       replayed_at
+FROM quarantine WHERE quarantine_id = %(quarantine_id)s;
+
+-- name: request_replay
+UPDATE quarantine SET replay_requested_at = %(at)s, replayed_at = NULL
+WHERE quarantine_id = %(quarantine_id)s RETURNING quarantine_id;
+
+-- name: take_replays
+-- Asked for and not yet done; marked in the transaction that stores them.
+UPDATE quarantine SET replayed_at = %(at)s
+WHERE quarantine_id IN (SELECT quarantine_id FROM quarantine
+                        WHERE replay_requested_at IS NOT NULL AND replayed_at IS NULL
+                        ORDER BY quarantine_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING quarantine_id, topic, payload, vin, kind, reason, detail, cid, first_received_at, received_at, times_received,
+          replayed_at;

@@ -1,0 +1,34 @@
+-- name: register
+-- A vehicle with a valid certificate may speak before anybody has registered it.
+INSERT INTO vehicles (vin) SELECT unnest(%(vins)s::text[]) ON CONFLICT (vin) DO NOTHING;
+
+-- name: describe
+-- Registers a vehicle with what is known of it; what is not given stays as it was.
+INSERT INTO vehicles (vin, make, model, model_year, customer_name, customer_phone)
+VALUES (%(vin)s, %(make)s, %(model)s, %(model_year)s, %(customer_name)s, %(customer_phone)s)
+ON CONFLICT (vin) DO UPDATE SET
+    make = coalesce(excluded.make, vehicles.make),
+    model = coalesce(excluded.model, vehicles.model),
+    model_year = coalesce(excluded.model_year, vehicles.model_year),
+    customer_name = coalesce(excluded.customer_name, vehicles.customer_name),
+    customer_phone = coalesce(excluded.customer_phone, vehicles.customer_phone);
+
+-- name: get
+SELECT vin, make, model, model_year, color, license_plate, customer_name, customer_phone, membership_id
+FROM vehicles WHERE vin = %(vin)s;
+
+-- name: list_all
+SELECT vin, make, model, model_year, color, license_plate, customer_name, customer_phone, membership_id
+FROM vehicles ORDER BY vin LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: state
+-- The newest status, engine event and presence by event time.
+SELECT vin, online, presence_changed_at, occurred_at, received_at, clock_suspect, latitude, longitude, accuracy_m,
+       heading_deg, speed_kph, odometer_km, battery_voltage, fuel_level, engine_status, transmission_status, drivable,
+       dtc_codes, engine_event, engine_event_at
+FROM vehicle_state WHERE vin = %(vin)s;
+
+-- name: set_presence
+-- In the order received: a last will carries the time of its connect (see the table's comment).
+INSERT INTO vehicle_presence (vin, online, changed_at) VALUES (%(vin)s, %(online)s, %(changed_at)s)
+ON CONFLICT (vin) DO UPDATE SET online = excluded.online, changed_at = excluded.changed_at;

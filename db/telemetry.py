@@ -1,0 +1,90 @@
+"""The time series: status samples in batches, engine events one by one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from operator import attrgetter
+from uuid import UUID
+
+import psycopg
+
+from db.pool import Connection
+from db.statements import statements
+
+_SQL = statements("telemetry")
+_TYPES = (
+    *("text", "uuid", "timestamptz", "timestamptz", "bool"),
+    *("float8", "float8", "float4", "float4", "float4", "float8", "float4", "float4"),
+    *("text", "text", "bool", "text[]"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """One row of `vehicle_status`, in the order of its columns."""
+
+    vin: str
+    message_id: UUID
+    occurred_at: datetime
+    received_at: datetime
+    clock_suspect: bool
+    latitude: float | None
+    longitude: float | None
+    accuracy_m: float | None
+    heading_deg: float | None
+    speed_kph: float | None
+    odometer_km: float | None
+    battery_voltage: float | None
+    fuel_level: float | None
+    engine_status: str | None
+    transmission_status: str | None
+    drivable: bool | None
+    dtc_codes: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """One row of `engine_events`."""
+
+    vin: str
+    message_id: UUID
+    occurred_at: datetime
+    received_at: datetime
+    clock_suspect: bool
+    event: str
+    latitude: float | None
+    longitude: float | None
+    odometer_km: float | None
+
+
+_status_values = attrgetter(*(field.name for field in fields(StatusRow)))
+_engine_names = [field.name for field in fields(EngineRow)]
+
+
+def store_status(conn: Connection, rows: Sequence[StatusRow]) -> int:
+    """Store samples inside the caller's transaction and return how many were new.
+
+    COPY straight into the hypertable; only where it meets a second delivery, the same rows again through a
+    staging table. Raises psycopg.DataError for a value that PostgreSQL refuses.
+    """
+    try:
+        with conn.transaction():
+            return _copy(conn, _SQL["copy_status"], rows)
+    except psycopg.errors.UniqueViolation:
+        conn.execute(_SQL["create_staging"])
+        _copy(conn, _SQL["copy_staging"], rows)
+        return conn.execute(_SQL["merge_staging"]).rowcount
+
+
+def _copy(conn: Connection, statement: bytes, rows: Sequence[StatusRow]) -> int:
+    with conn.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            copy.set_types(_TYPES)
+            for row in rows:
+                copy.write_row(_status_values(row))
+        return cursor.rowcount
+
+
+def store_engine_event(conn: Connection, row: EngineRow) -> None:
+    """Store one engine event; a second delivery changes nothing."""
+    conn.execute(_SQL["insert_engine_event"], {name: getattr(row, name) for name in _engine_names})

@@ -1,0 +1,106 @@
+"""Vehicles and their latest state."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from db.pool import Connection
+from db.statements import statements
+
+_SQL = statements("vehicles")
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """What is known of a vehicle and its customer."""
+
+    vin: str
+    make: str | None
+    model: str | None
+    model_year: int | None
+    color: str | None
+    license_plate: str | None
+    customer_name: str | None
+    customer_phone: str | None
+    membership_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleState:
+    """The newest status, engine event and presence of a vehicle by event time; units as in `vehicle_status`."""
+
+    vin: str
+    online: bool | None
+    presence_changed_at: datetime | None
+    occurred_at: datetime | None
+    received_at: datetime | None
+    clock_suspect: bool | None
+    latitude: float | None
+    longitude: float | None
+    accuracy_m: float | None
+    heading_deg: float | None
+    speed_kph: float | None
+    odometer_km: float | None
+    battery_voltage: float | None
+    fuel_level: float | None
+    engine_status: str | None
+    transmission_status: str | None
+    drivable: bool | None
+    dtc_codes: list[str] | None
+    engine_event: str | None
+    engine_event_at: datetime | None
+
+
+def register(conn: Connection, vins: Iterable[str]) -> None:
+    """Make these vehicles known; those known already stay as they are."""
+    # Sorted, so that two writers registering the same vehicles take their locks in one order.
+    conn.execute(_SQL["register"], {"vins": sorted(vins)})
+
+
+def describe(
+    conn: Connection,
+    vin: str,
+    *,
+    make: str | None = None,
+    model: str | None = None,
+    model_year: int | None = None,
+    customer_name: str | None = None,
+    customer_phone: str | None = None,
+) -> None:
+    """Register a vehicle with what is known of it; what is not given stays as it was."""
+    conn.execute(
+        _SQL["describe"],
+        {
+            "vin": vin,
+            "make": make,
+            "model": model,
+            "model_year": model_year,
+            "customer_name": customer_name,
+            "customer_phone": customer_phone,
+        },
+    )
+
+
+def get(conn: Connection, vin: str) -> Vehicle | None:
+    """Return the vehicle, or None where nobody has registered it."""
+    with conn.cursor(row_factory=class_row(Vehicle)) as cursor:
+        return cursor.execute(_SQL["get"], {"vin": vin}).fetchone()
+
+
+def list_all(conn: Connection, *, limit: int, offset: int) -> list[Vehicle]:
+    """Return a page of vehicles by VIN."""
+    with conn.cursor(row_factory=class_row(Vehicle)) as cursor:
+        return cursor.execute(_SQL["list_all"], {"limit": limit, "offset": offset}).fetchall()
+
+
+def state(conn: Connection, vin: str) -> VehicleState | None:
+    """Return the vehicle's latest state, or None for an unknown vehicle."""
+    with conn.cursor(row_factory=class_row(VehicleState)) as cursor:
+        return cursor.execute(_SQL["state"], {"vin": vin}).fetchone()
+
+
+def set_presence(conn: Connection, vin: str, *, online: bool, changed_at: datetime) -> None:
+    """Note that the vehicle connected or was lost."""
+    conn.execute(_SQL["set_presence"], {"vin": vin, "online": online, "changed_at": changed_at})

@@ -1,0 +1,1 @@
+"""Decisions: pure modules without I/O and clock, `apply` (load → decide → save), and the scheduled jobs."""

@@ -1,0 +1,68 @@
+"""Voice calls, as the vehicle reports them, and what they do to their incident."""
+
+from datetime import datetime
+from uuid import UUID
+
+from db import calls, incidents, messages, rsa, sos
+from db.calls import VoiceCall
+from db.pool import Connection
+from rules import call as rule
+from rules.apply import rsa as apply_rsa
+from rules.apply import sos as apply_sos
+from schemas.call import CallMessage, CallStatus
+
+_WORDS = {
+    CallStatus.CONNECTING: "Voice call is being set up",
+    CallStatus.CONNECTED: "Connected to emergency agent",
+    CallStatus.ENDED: "Voice call ended",
+    CallStatus.FAILED: "Voice call failed",
+}
+
+
+def record(conn: Connection, vin: str, message: CallMessage, *, occurred_at: datetime, now: datetime) -> str | None:
+    """Apply a vehicle's call message and return the incident's cid; None where the vehicle has no such incident."""
+    incidents.lock(conn)
+    cid = message.cid
+    if cid is None:
+        cid = messages.get_cid(conn, vin=vin, message_id=UUID(message.request_message_id))
+    if cid is None:
+        return None
+    emergency = sos.get(conn, cid)
+    if emergency is not None and emergency.vin == vin:
+        first_time = emergency.connected_at is None
+        call = _progress(conn, cid, message, occurred_at=occurred_at, now=now)
+        type_ = "SOS_UPDATED"
+        if message.status is CallStatus.CONNECTED:
+            emergency = apply_sos.connected(conn, emergency, connected_at=occurred_at, now=now)
+            type_ = "SOS_CONNECTED" if first_time else type_
+        apply_sos.note(conn, emergency, at=occurred_at, actor="TCU", description=_words(message))
+        apply_sos.announce(conn, emergency, type_, at=occurred_at, call=call)
+        return cid
+    request = rsa.get(conn, cid)
+    if request is not None and request.vin == vin:
+        _progress(conn, cid, message, occurred_at=occurred_at, now=now)
+        apply_rsa.note(conn, request, at=occurred_at, actor="TCU", description=_words(message))
+        apply_rsa.announce(conn, request, "RSA_UPDATED", at=occurred_at)
+        return cid
+    return None
+
+
+def _progress(conn: Connection, cid: str, message: CallMessage, *, occurred_at: datetime, now: datetime) -> VoiceCall:
+    for known in reversed(calls.of_incident(conn, cid)):
+        if rule.belongs(known, message, occurred_at=occurred_at):
+            call = rule.progress(known, message, occurred_at=occurred_at)
+            calls.update(conn, call)
+            return call
+    call = VoiceCall(
+        message.session_id or apply_sos.mint_session(conn, now=now), cid, CallStatus.CONNECTING, started_at=occurred_at
+    )
+    call = rule.progress(call, message, occurred_at=occurred_at)
+    while not calls.insert(conn, call):  # the vehicle named a session that another incident has
+        call = VoiceCall(apply_sos.mint_session(conn, now=now), cid, CallStatus.CONNECTING, started_at=occurred_at)
+        call = rule.progress(call, message, occurred_at=occurred_at)
+    return call
+
+
+def _words(message: CallMessage) -> str:
+    words = _WORDS[message.status]
+    return words if message.duration is None else f"{words} after {message.duration} s"
