@@ -1,7 +1,5 @@
 """`tcu`: migrate, vehicles, agents, partners, keys, quarantine and the state of the processes."""
 
-import sys
-
 import typer
 
 from admin import demo, keys, people, quarantine, status, vehicles
@@ -39,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,8 +5,6 @@ import psycopg
 DatabaseError = psycopg.Error
 """Anything the database or the way to it refused."""
 
-Unavailable = (psycopg.OperationalError, psycopg.InterfaceError)
-"""The database cannot be reached, restarts, or timed out: the same again may succeed."""
-
-Refused = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError)
-"""PostgreSQL will not have this value, now or later."""
+Refused = (psycopg.DataError, psycopg.IntegrityError)
+"""PostgreSQL will not have this value, now or later. Any other DatabaseError may pass: an outage, a full disk,
+a missing right."""

@@ -104,3 +104,8 @@ def state(conn: Connection, vin: str) -> VehicleState | None:
 def set_presence(conn: Connection, vin: str, *, online: bool, changed_at: datetime) -> None:
     """Note that the vehicle connected or was lost."""
     conn.execute(_SQL["set_presence"], {"vin": vin, "online": online, "changed_at": changed_at})
+
+
+def lock(conn: Connection, vins: Iterable[str]) -> None:
+    """Keep other writers from issuing commands to these vehicles until the caller's commit."""
+    conn.execute(_SQL["lock"], {"vins": sorted(vins)})

@@ -10,7 +10,8 @@ CREATE TABLE events (
     cid          text,
     partner      text,
     occurred_at  timestamptz NOT NULL,
-    data         jsonb NOT NULL
+    data         jsonb NOT NULL,
+    appended_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX events_sequence ON events (sequence);
 CREATE INDEX events_unsequenced ON events (event_id) WHERE sequence IS NULL;

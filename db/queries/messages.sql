@@ -5,6 +5,13 @@ SELECT * FROM unnest(%(vins)s::text[], %(message_ids)s::uuid[], %(kinds)s::text[
 ON CONFLICT (vin, message_id) DO NOTHING
 RETURNING vin, message_id;
 
+-- name: give_back
+-- The message was quarantined after all: its replay must not look like a second delivery.
+DELETE FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;
+
+-- name: prune
+DELETE FROM received_messages WHERE received_at < %(before)s;
+
 -- name: set_cid
 UPDATE received_messages SET cid = %(cid)s WHERE vin = %(vin)s AND message_id = %(message_id)s;
 

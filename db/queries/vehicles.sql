@@ -32,3 +32,7 @@ FROM vehicle_state WHERE vin = %(vin)s;
 -- In the order received: a last will carries the time of its connect (see the table's comment).
 INSERT INTO vehicle_presence (vin, online, changed_at) VALUES (%(vin)s, %(online)s, %(changed_at)s)
 ON CONFLICT (vin) DO UPDATE SET online = excluded.online, changed_at = excluded.changed_at;
+
+-- name: lock
+-- In one order, so that two writers never wait for each other.
+SELECT vin FROM vehicles WHERE vin = ANY(%(vins)s) ORDER BY vin FOR NO KEY UPDATE;

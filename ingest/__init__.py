@@ -1,0 +1,1 @@
+"""The MQTT worker: broker → decode → pipeline → receipts."""

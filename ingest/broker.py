@@ -1,0 +1,209 @@
+"""A durable MQTT 5 session that acknowledges a message only when told to, after the commit."""
+
+import random
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Event, Thread
+from typing import Any
+
+import structlog
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from ingest.inbox import Inbox, Received
+from ingest.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+KEEPALIVE_S = 30
+CONNACK_WAIT_S = 10
+BACKOFF_MAX_S = 15.0
+SESSION_EXPIRY_S = 7 * 24 * 3600
+"""How long the broker keeps messages for a worker that is away: as long as late data is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish, QoS 1, never retained."""
+
+    topic: str
+    payload: bytes
+
+
+def make_client(settings: WorkerSettings, client_id: str, *, manual_ack: bool) -> mqtt.Client:
+    """Return an MQTT 5 client with the worker's certificate; it is not connected yet."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=manual_ack)
+    client.tls_set(ca_certs=str(settings.mqtt_ca), certfile=str(settings.mqtt_cert), keyfile=str(settings.mqtt_key))
+    client.max_inflight_messages_set(1000)
+    client.connect_timeout = 5
+    return client
+
+
+class Session:
+    """One durable session with the broker, run by one thread: everything that touches the socket happens there.
+
+    Messages go into the inbox. While that is full, reading pauses and the backlog stays in the broker. Messages that
+    were not settled before the connection broke are delivered again by the broker (MQTT 5 §4.4).
+    """
+
+    def __init__(self, settings: WorkerSettings, *, client_id: str, filters: Sequence[str]) -> None:
+        self.inbox = Inbox(
+            messages_max=settings.ingest_buffer_max, bytes_max=settings.ingest_buffer_bytes_max, on_room=self._wake
+        )
+        self.ready = False
+        self._settings = settings
+        self._client_id = client_id
+        self._filters = filters
+        self._connection = 0
+        self._settled: deque[tuple[Sequence[Received], Sequence[Outgoing]]] = deque()
+        self._stopping = Event()
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)  # noqa: FBT003 - socket's own spelling
+        self._wake_sender.setblocking(False)  # noqa: FBT003 - socket's own spelling
+        self._client = self._make_client()
+        self._thread = Thread(target=self._run, name=client_id)
+
+    def start(self) -> None:
+        """Begin to connect, and again whenever the connection breaks, with growing pauses."""
+        self._thread.start()
+
+    def settle(self, messages: Sequence[Received], replies: Sequence[Outgoing]) -> None:
+        """Acknowledge stored messages in the order received, and publish what their vehicles are told."""
+        self._settled.append((messages, replies))
+        self._wake()
+
+    def stop(self) -> None:
+        """Write out what is settled, disconnect and wait for the thread to end."""
+        self._stopping.set()
+        self._wake()
+        self._thread.join()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+
+    def _make_client(self) -> mqtt.Client:
+        client = make_client(self._settings, self._client_id, manual_ack=True)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        # With this set, paho queues packets instead of writing them inside each call; the loop writes them.
+        client.on_socket_register_write = lambda *_: None
+        return client
+
+    def _run(self) -> None:
+        pause_s = 0.2
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                self._connect()
+                self._serve()
+            except OSError as error:
+                log.warning("broker_unreachable", session=self._client_id, error=str(error))
+            self._lost()
+            # A connection that stood for a while was a good one: begin again with short pauses.
+            pause_s = 0.2 if time.monotonic() - began > BACKOFF_MAX_S else min(pause_s * 2, BACKOFF_MAX_S)
+            self._stopping.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+    def _connect(self) -> None:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        self._client.connect(
+            self._settings.mqtt_host,
+            self._settings.mqtt_port,
+            keepalive=KEEPALIVE_S,
+            clean_start=False,
+            properties=properties,
+        )
+
+    def _serve(self) -> None:
+        connack_deadline = time.monotonic() + CONNACK_WAIT_S
+        while (broker := self._client.socket()) is not None:
+            if self._stopping.is_set() and self._drained():
+                self._client.disconnect()
+                self._client.loop_write()
+                return
+            self._wait(broker)
+            self._write_settled()
+            if self._client.want_write():
+                self._client.loop_write()
+            self._client.loop_misc()
+            if not self.ready and time.monotonic() > connack_deadline:
+                raise OSError("the broker did not accept the session in time")
+
+    def _wait(self, broker: Any) -> None:
+        reading = not (self.inbox.full or self._stopping.is_set())
+        if reading and broker.pending():  # decrypted already: select would not see it
+            self._read(broker)
+            return
+        readers = [self._wake_receiver, broker] if reading else [self._wake_receiver]
+        writers = [broker] if self._client.want_write() else []
+        readable, _, _ = select.select(readers, writers, [], 0.5)
+        if self._wake_receiver in readable:
+            with suppress(BlockingIOError):  # all read
+                while self._wake_receiver.recv(4096):
+                    continue
+        if broker in readable:
+            self._read(broker)
+
+    def _read(self, broker: Any) -> None:
+        # paho reads one packet in each call.
+        self._client.loop_read()
+        while broker.pending() and not self.inbox.full:
+            self._client.loop_read()
+
+    def _write_settled(self) -> None:
+        while self._settled and self._client.is_connected():
+            messages, replies = self._settled.popleft()
+            for message in messages:
+                if message.connection == self._connection:  # an older connection's packet ids mean nothing now
+                    self._client.ack(message.packet_id, 1)
+            for reply in replies:
+                self._client.publish(reply.topic, reply.payload, qos=1)
+
+    def _drained(self) -> bool:
+        return not self._settled and not self._client.want_write()
+
+    def _lost(self) -> None:
+        self.ready = False
+        self.inbox.clear()
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure:
+            log.error("broker_refused", session=self._client_id, reason=str(reason))
+            return
+        self._connection += 1
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        self._client.subscribe([(topic, options) for topic in self._filters])
+
+    def _on_subscribe(
+        self, _client: Any, _data: Any, _mid: int, reasons: Iterable[ReasonCode], _properties: Any
+    ) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            log.error("subscription_refused", session=self._client_id, reasons=refused)
+            return
+        self.ready = True
+        log.info("session_ready", session=self._client_id)
+
+    def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
+        self.inbox.put(
+            Received(message.topic, bytes(message.payload), datetime.now(UTC), message.mid, self._connection)
+        )
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        log.warning("broker_connection_ended", session=self._client_id, reason=str(reason))
+
+    def _wake(self) -> None:
+        # A full pipe already means that the thread will wake.
+        with suppress(BlockingIOError, OSError):
+            self._wake_sender.send(b"x")

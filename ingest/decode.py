@@ -1,0 +1,192 @@
+"""From bytes to a typed message, or to the reason why not. Pure: no I/O and no clock."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
+
+from ingest.inbox import Received
+from rules.clock import EventTime, event_time
+from schemas.base import MessageId, parse_instant
+from schemas.call import CallMessage
+from schemas.command import CommandAckMessage
+from schemas.rsa import RsaMessage
+from schemas.sos import SosReport
+from schemas.topics import MAX_PAYLOAD_BYTES, Uplink, parse_uplink
+from schemas.vehicle import EngineMessage, PresenceMessage, StatusMessage, Uplinked
+
+_MODELS: dict[Uplink, type[Uplinked]] = {
+    Uplink.STATUS: StatusMessage,
+    Uplink.ENGINE: EngineMessage,
+    Uplink.RSA: RsaMessage,
+    Uplink.CALL: CallMessage,
+    Uplink.COMMAND_ACK: CommandAckMessage,
+    Uplink.PRESENCE: PresenceMessage,
+}
+_message_id = TypeAdapter(MessageId)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A message that can be stored. `message_id_text` is the id as the vehicle spelled it, for its receipt."""
+
+    vin: str
+    kind: Uplink
+    message: Uplinked
+    message_id: UUID
+    message_id_text: str
+    time: EventTime
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedSos:
+    """A press: always raised, whatever was wrong with it.
+
+    `message_id_text` is None where none could be read; `message_id` is then made from the payload. `anomalies` says
+    what was wrong; `damaged`, that the raw bytes hold more than was understood, so they are to be kept.
+    """
+
+    vin: str
+    report: SosReport
+    message_id: UUID
+    message_id_text: str | None
+    time: EventTime
+    anomalies: tuple[str, ...]
+    damaged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that goes to quarantine, with what is known of it."""
+
+    vin: str | None
+    kind: Uplink | None
+    message_id_text: str | None
+    reason: str
+    detail: str
+
+
+def decode(received: Received) -> Decoded | DecodedSos | Rejected:
+    """Return the message, or why it can't be stored. Never raises: nothing behind a bad message waits."""
+    try:
+        vin, kind = parse_uplink(received.topic)
+    except ValueError as error:
+        return Rejected(None, None, None, "UNKNOWN_TOPIC", str(error))
+    if kind is Uplink.SOS:
+        return _decode_sos(vin, received)
+    if len(received.payload) > MAX_PAYLOAD_BYTES:
+        detail = f"expected at most {MAX_PAYLOAD_BYTES} bytes, got {len(received.payload)}"
+        return Rejected(vin, kind, None, "TOO_LARGE", detail)
+    try:
+        message = _MODELS[kind].model_validate_json(received.payload, strict=True)
+    except ValidationError as error:
+        return _reject(vin, kind, received.payload, error)
+    return Decoded(
+        vin,
+        kind,
+        message,
+        UUID(message.message_id),
+        message.message_id,
+        event_time(message.timestamp, received.received_at),
+    )
+
+
+def describe(error: ValidationError) -> str:
+    """Return the fields that are wrong and what was expected, as `location.latitude: Input should be …`."""
+    return "; ".join(f"{_path(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False))
+
+
+def _reject(vin: str, kind: Uplink, payload: bytes, error: ValidationError) -> Rejected:
+    unreadable = any(e["type"] == "json_invalid" for e in error.errors(include_input=False))
+    raw = _read_object(payload)
+    message_id = _read_message_id(raw) if raw is not None else None
+    return Rejected(vin, kind, message_id, "NOT_JSON" if unreadable else "INVALID_FIELD", describe(error))
+
+
+def _decode_sos(vin: str, received: Received) -> DecodedSos:
+    raw = _read_object(received.payload)
+    if raw is None:
+        raw, faults = {}, ["UNREADABLE_PAYLOAD"]
+        report = SosReport()
+    else:
+        report, faults = _salvage(raw)
+    message_id_text = _read_message_id(raw)
+    reported_at = _read_timestamp(raw.get("timestamp"))
+    if faults != ["UNREADABLE_PAYLOAD"]:
+        faults += [] if message_id_text else ["INVALID_FIELD messageId: expected a UUID"]
+        faults += [] if reported_at else ["INVALID_FIELD timestamp: expected an RFC 3339 date-time with an offset"]
+    time = event_time(reported_at, received.received_at)
+    notes = [
+        *faults,
+        *(["CLOCK_SUSPECT"] if time.clock_suspect else []),
+        *(["DETECTED_LATE"] if time.detected_late else []),
+        *(["NO_LOCATION"] if report.location is None else []),
+    ]
+    made = UUID(bytes=hashlib.sha256(received.payload).digest()[:16])
+    return DecodedSos(
+        vin,
+        report,
+        UUID(message_id_text) if message_id_text else made,
+        message_id_text,
+        time,
+        tuple(notes),
+        damaged=bool(faults),
+    )
+
+
+def _read_object(payload: bytes) -> dict[str, Any] | None:
+    # Python's reader takes more than PostgreSQL does (NaN, lone surrogates); the models refuse those field by field.
+    try:
+        raw = json.loads(payload.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return raw if isinstance(raw, dict) else None
+
+
+def _read_message_id(raw: dict[str, Any]) -> str | None:
+    try:
+        return _message_id.validate_python(raw.get("messageId"))
+    except ValidationError:
+        return None
+
+
+def _read_timestamp(value: object) -> datetime | None:
+    try:
+        return parse_instant(value)
+    except ValueError:
+        return None
+
+
+def _salvage(raw: dict[str, Any]) -> tuple[SosReport, list[str]]:
+    """Return what can be understood of a press, and what was left out, field by field."""
+    faults: list[str] = []
+    while True:
+        try:
+            return SosReport.model_validate(raw), faults
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            faults.append(f"INVALID_FIELD {_path(first['loc'])}: {first['msg']}")
+            # A required field that is missing makes its object useless; anything else goes alone.
+            path = first["loc"][:-1] if first["type"] == "missing" else first["loc"]
+            raw = _without(raw, path)
+
+
+def _without(value: Any, path: tuple[int | str, ...]) -> Any:
+    key, *rest = path
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if k != key}
+        return kept | {key: _without(value[key], tuple(rest))} if rest else kept
+    kept_items = list(value)
+    if rest:
+        kept_items[int(key)] = _without(value[int(key)], tuple(rest))
+    else:
+        del kept_items[int(key)]
+    return kept_items
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "message"

@@ -1,0 +1,81 @@
+"""The bounded buffer between the broker session, which fills it, and the lane, which stores from it."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it came, and which delivery it was: packet id and connection (MQTT 5 §4.3.2)."""
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    packet_id: int = 0
+    connection: int = 0
+
+
+class Inbox:
+    """Messages waiting to be stored, in the order received.
+
+    `full` turns true at a bound of messages or bytes, and false again at half of both: the session then pauses and
+    resumes reading, so that a backlog waits in the broker and not in this process. `on_room` is called on the way back.
+    """
+
+    def __init__(self, *, messages_max: int, bytes_max: int, on_room: Callable[[], None]) -> None:
+        self._waiting: deque[Received] = deque()
+        self._bytes = 0
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
+        self._changed = Condition()
+        self._on_room = on_room
+        self._closed = False
+        self.full = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, message: Received) -> None:
+        """Add a message. Never waits: the session stops reading while `full`."""
+        with self._changed:
+            self._waiting.append(message)
+            self._bytes += len(message.payload)
+            self.full = self.full or len(self._waiting) >= self._messages_max or self._bytes >= self._bytes_max
+            self._changed.notify()
+
+    def take(self, *, most: int, linger_s: float) -> list[Received]:
+        """Wait for messages and return up to `most`, giving a small batch `linger_s` to grow; empty when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._closed and len(self._waiting) < most:
+                self._changed.wait_for(lambda: len(self._waiting) >= most or self._closed, timeout=linger_s)
+            if self._closed:
+                return []
+            batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            self._bytes -= sum(len(message.payload) for message in batch)
+            room = self._make_room()
+        if room:
+            self._on_room()
+        return batch
+
+    def clear(self) -> None:
+        """Drop what waits: the connection is gone, and the broker will deliver it all again."""
+        with self._changed:
+            self._waiting.clear()
+            self._bytes = 0
+            self._make_room()
+
+    def close(self) -> None:
+        """Let `take` return at once, from now on with nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _make_room(self) -> bool:
+        half_empty = len(self._waiting) <= self._messages_max // 2 and self._bytes <= self._bytes_max // 2
+        room = self.full and half_empty
+        self.full = self.full and not half_empty
+        return room

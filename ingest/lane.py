@@ -1,0 +1,158 @@
+"""A lane: one session, one database connection, one thread that stores batch after batch."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+import structlog
+
+from db.errors import DatabaseError, Refused
+from db.pool import Connection, connect
+from ingest import metrics
+from ingest.broker import Session
+from ingest.inbox import Received
+from ingest.pipeline import Outcome, store, store_refused
+from ingest.receipts import receipt
+from ingest.settings import WorkerSettings
+from schemas.topics import Uplink, uplink_topic
+
+log = structlog.get_logger()
+
+BACKOFF_MAX_S = 5.0
+
+
+class Lane:
+    """Urgent or bulk: they share nothing, so that no backlog of the one delays the other.
+
+    A batch is stored, then acknowledged and receipted; while the database is away the batch waits, unacknowledged, and
+    the broker keeps what follows. A message that PostgreSQL refuses is found by halving its batch, and quarantined.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, name: str, kinds: Sequence[Uplink]) -> None:
+        self.name = name
+        self.stored = 0
+        self._settings = settings
+        self._session = Session(
+            settings, client_id=f"ingest-{name}", filters=[uplink_topic("+", kind) for kind in kinds]
+        )
+        self._known_vins: set[str] = set()
+        self._stopping = Event()
+        self._conn: Connection | None = None
+        self._thread = Thread(target=self._run, name=f"lane-{name}")
+
+    @property
+    def ready(self) -> bool:
+        """True while messages arrive and can be stored."""
+        return self._session.ready and self._conn is not None and not self._conn.closed and self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Messages received and not yet taken into a batch."""
+        return len(self._session.inbox)
+
+    @property
+    def paused(self) -> bool:
+        """True while the buffer is full and reading waits."""
+        return self._session.inbox.full
+
+    def start(self) -> None:
+        """Begin to receive and store."""
+        self._thread.start()
+        self._session.start()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, acknowledge it, and leave; what was not begun stays with the broker."""
+        self._stopping.set()
+        self._session.inbox.close()
+        self._thread.join()
+        self._session.stop()
+        if self._conn is not None:
+            self._conn.close()
+
+    @property
+    def failed(self) -> bool:
+        """True where the lane ended without being asked to: the process must end, and be started again."""
+        return not self._thread.is_alive() and not self._stopping.is_set()
+
+    def _run(self) -> None:
+        self._connection()
+        while not self._stopping.is_set():
+            batch = self._session.inbox.take(
+                most=self._settings.ingest_batch_max, linger_s=self._settings.ingest_linger_s
+            )
+            if batch:
+                outcomes = self._store(batch)
+                self._settle(batch, outcomes)
+
+    def _settle(self, batch: Sequence[Received], outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return  # stopped while the database was away: nothing is acknowledged, all of it comes again
+        now = datetime.now(UTC)
+        receipts = [message for outcome in outcomes if (message := receipt(outcome, now=now)) is not None]
+        self._session.settle(batch, receipts)
+        self.stored += len(batch)
+        metrics.RECEIVE_TO_COMMIT_SECONDS.labels(self.name).observe((now - batch[0].received_at).total_seconds())
+        for outcome in outcomes:
+            metrics.MESSAGES.labels(self.name, outcome.kind or "unknown", outcome.result).inc()
+
+    def _store(self, batch: Sequence[Received]) -> list[Outcome]:
+        """Store a batch whatever it takes; empty only where the worker stops while the database is away."""
+        pause_s = 0.1
+        while True:
+            conn = self._connection()
+            if conn is None:
+                return []
+            try:
+                return self._attempt(conn, batch)
+            except DatabaseError as error:
+                log.warning("database_unavailable", lane=self.name, error=_first_line(error))
+                metrics.DATABASE_RETRIES.labels(self.name).inc()
+                conn.close()
+            if self._stopping.wait(pause_s):
+                return []
+            pause_s = min(pause_s * 2, BACKOFF_MAX_S)
+
+    def _attempt(self, conn: Connection, batch: Sequence[Received]) -> list[Outcome]:
+        """Store a batch; halve it where one of its messages is refused, down to that one.
+
+        Raises DatabaseError where the database as a whole is the trouble, so that the batch can be tried again.
+        """
+        began = time.monotonic()
+        try:
+            outcomes = store(conn, batch, known_vins=self._known_vins, now=datetime.now(UTC))
+        except Exception as error:
+            if isinstance(error, DatabaseError) and not isinstance(error, Refused):
+                raise
+            self._known_vins.clear()  # a vehicle may have been erased meanwhile
+            if len(batch) == 1:
+                return [self._store_refused(conn, batch[0], error)]
+            half = len(batch) // 2
+            return self._attempt(conn, batch[:half]) + self._attempt(conn, batch[half:])
+        metrics.BATCH_SIZE.labels(self.name).observe(len(batch))
+        metrics.BATCH_SECONDS.labels(self.name).observe(time.monotonic() - began)
+        return outcomes
+
+    def _store_refused(self, conn: Connection, received: Received, error: Exception) -> Outcome:
+        metrics.REFUSED.labels(self.name).inc()
+        # An error of ours gets its trace; PostgreSQL's text may quote the row, and stays in the quarantine table.
+        trace = None if isinstance(error, Refused) else error
+        log.error("message_refused", lane=self.name, error=type(error).__name__, exc_info=trace)
+        return store_refused(conn, received, error, now=datetime.now(UTC))
+
+    def _connection(self) -> Connection | None:
+        pause_s = 0.1
+        while self._conn is None or self._conn.closed:
+            try:
+                self._conn = connect(self._settings.database_url, name=f"ingest-{self.name}", autocommit=True)
+            except DatabaseError as error:
+                log.warning("database_unreachable", lane=self.name, error=_first_line(error))
+                if self._stopping.wait(pause_s):
+                    return None
+                pause_s = min(pause_s * 2, BACKOFF_MAX_S)
+        return self._conn
+
+
+def _first_line(error: Exception) -> str:
+    # The lines after the first may quote the row, and with it personal data.
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,20 @@
+"""What the worker measures; no VIN is ever a label."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+MESSAGES = Counter("tcu_ingest_messages_total", "Messages settled", ["lane", "kind", "result"])
+BATCH_SIZE = Histogram(
+    "tcu_ingest_batch_messages", "Messages in one transaction", ["lane"], buckets=(1, 3, 10, 30, 100, 300, 1000, 3000)
+)
+BATCH_SECONDS = Histogram("tcu_ingest_batch_seconds", "From the first decode to the commit", ["lane"])
+RECEIVE_TO_COMMIT_SECONDS = Histogram(
+    "tcu_ingest_receive_to_commit_seconds", "Age of the oldest message of a batch at its commit", ["lane"]
+)
+WAITING = Gauge("tcu_ingest_waiting_messages", "Messages received and not yet taken into a batch", ["lane"])
+PAUSED = Gauge("tcu_ingest_reading_paused", "1 while the buffer is full and the backlog stays in the broker", ["lane"])
+READY = Gauge("tcu_ingest_session_ready", "1 while the broker session is subscribed", ["lane"])
+DATABASE_RETRIES = Counter(
+    "tcu_ingest_database_retries_total", "Batches tried again for want of the database", ["lane"]
+)
+REFUSED = Counter("tcu_ingest_refused_total", "Messages that PostgreSQL refused after they had decoded", ["lane"])
+DOWNLINKS = Counter("tcu_ingest_downlinks_total", "Messages sent to vehicles besides receipts", ["kind"])

@@ -1,0 +1,277 @@
+"""THE path: a batch of messages becomes rows, incidents and events in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from db import commands, incidents, messages, sos, telemetry, vehicles
+from db.messages import Claim
+from db.pool import Connection
+from db.telemetry import EngineRow, StatusRow
+from ingest.decode import Decoded, DecodedSos, Rejected, decode
+from ingest.inbox import Received
+from rules import sos as sos_rule
+from rules.apply import calls as apply_calls
+from rules.apply import commands as apply_commands
+from rules.apply import rsa as apply_rsa
+from rules.apply import sos as apply_sos
+from schemas.call import CallMessage
+from schemas.command import CommandAckMessage
+from schemas.receipt import ReceiptResult
+from schemas.rsa import RsaMessage
+from schemas.sos import SosReport
+from schemas.topics import Uplink
+from schemas.vehicle import EngineMessage, PresenceMessage, StatusMessage
+
+_TAKES_INCIDENT_LOCK = frozenset({Uplink.SOS, Uplink.RSA, Uplink.CALL})
+
+Step = Decoded | DecodedSos | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one message, for its receipt and the metrics."""
+
+    vin: str | None
+    kind: Uplink | None
+    message_id_text: str | None
+    result: ReceiptResult
+    cid: str | None = None
+
+
+def store(conn: Connection, batch: Sequence[Received], *, known_vins: set[str], now: datetime) -> list[Outcome]:
+    """Store a batch in one transaction and return what became of each message, in the order given.
+
+    Needs an autocommit connection. `known_vins` remembers which vehicles are registered. Raises what the database
+    raises, with nothing of the batch stored.
+    """
+    steps = [decode(received) for received in batch]
+    _register(conn, steps, known_vins)
+    with conn.transaction():
+        if any(_kind(step) in _TAKES_INCIDENT_LOCK for step in steps):
+            incidents.lock(conn)  # first, before any other lock: see db/queries/incidents.sql
+        fresh = messages.claim(conn, _claims(steps, batch)) if any(map(_needs_claim, steps)) else set()
+        outcomes = [_apply(conn, step, received, fresh, now) for step, received in zip(steps, batch, strict=True)]
+        _store_status(conn, steps, outcomes, batch)
+        _sync_clocks(conn, steps, now=now)
+    return outcomes
+
+
+def store_refused(conn: Connection, received: Received, error: Exception, *, now: datetime) -> Outcome:
+    """Keep one message that PostgreSQL refused although it decoded; an SOS is raised without its details."""
+    step = decode(received)
+    detail = str(error).splitlines()[0]
+    with conn.transaction():
+        if not isinstance(step, DecodedSos):
+            rejected = Rejected(step.vin, _kind(step), step.message_id_text, "REFUSED_BY_DATABASE", detail)
+            return _quarantine(conn, rejected, received)
+        vehicles.register(conn, [step.vin])
+        report = SosReport(test_call=step.report.test_call)
+        press = apply_sos.Press(
+            step.vin, "TCU", report, received.received_at, received.received_at, ("UNSTORABLE_DETAILS",)
+        )
+        cid = apply_sos.press(conn, press, now=now)
+        _keep_bytes(conn, received, step.vin, Uplink.SOS, reason="REFUSED_BY_DATABASE", detail=detail, cid=cid)
+    return Outcome(step.vin, Uplink.SOS, step.message_id_text, ReceiptResult.STORED, cid)
+
+
+def _register(conn: Connection, steps: Sequence[Step], known_vins: set[str]) -> None:
+    # Outside the transaction: two lanes that meet the same new vehicle must not wait for each other's batch.
+    new = {step.vin for step in steps if step.vin is not None} - known_vins
+    if new:
+        vehicles.register(conn, new)
+        known_vins |= new
+
+
+def _needs_claim(step: Step) -> bool:
+    """Status is deduplicated by its own unique key, which holds the event time; not where that time is ours."""
+    if isinstance(step, Decoded):
+        return step.kind is not Uplink.PRESENCE and (step.kind is not Uplink.STATUS or step.time.clock_suspect)
+    return isinstance(step, DecodedSos)
+
+
+def _claims(steps: Sequence[Step], batch: Sequence[Received]) -> list[Claim]:
+    return [
+        Claim(step.vin, step.message_id, str(_kind(step)), received.received_at)
+        for step, received in zip(steps, batch, strict=True)
+        if not isinstance(step, Rejected) and _needs_claim(step)
+    ]
+
+
+def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[str, UUID]], now: datetime) -> Outcome:
+    if isinstance(step, Rejected):
+        return _quarantine(conn, step, received)
+    if _needs_claim(step):
+        if (step.vin, step.message_id) not in fresh:
+            known_as = messages.get_cid(conn, vin=step.vin, message_id=step.message_id)
+            if not (isinstance(step, DecodedSos) and _is_new_press(conn, step, known_as)):
+                return Outcome(step.vin, _kind(step), step.message_id_text, ReceiptResult.DUPLICATE, known_as)
+        fresh.discard((step.vin, step.message_id))  # the same id again in this batch is a second delivery
+    effect = _raise_sos(conn, step, received, now) if isinstance(step, DecodedSos) else _act(conn, step, received, now)
+    if isinstance(effect, Rejected):
+        messages.give_back(conn, vin=step.vin, message_id=step.message_id)
+        return _quarantine(conn, effect, received)
+    if effect is not None:
+        messages.set_cid(conn, vin=step.vin, message_id=step.message_id, cid=effect)
+    return Outcome(step.vin, _kind(step), step.message_id_text, ReceiptResult.STORED, effect)
+
+
+def _act(conn: Connection, step: Decoded, received: Received, now: datetime) -> str | Rejected | None:
+    """Do what the message asks; return the incident it belongs to, or why it belongs nowhere."""
+    match step.message:
+        case StatusMessage():
+            return None  # stored with the whole batch
+        case EngineMessage() as message:
+            telemetry.store_engine_event(conn, _engine_row(step, message, received))
+            return None
+        case PresenceMessage(online=online):
+            vehicles.set_presence(conn, step.vin, online=online, changed_at=received.received_at)
+            return None
+        case RsaMessage() as message:
+            return _request_rsa(conn, step, message, received, now)
+        case CallMessage() as message:
+            cid = apply_calls.record(conn, step.vin, message, occurred_at=step.time.occurred_at, now=now)
+            return cid or _reject(step, "UNKNOWN_INCIDENT", "expected the cid or requestMessageId of an incident")
+        case CommandAckMessage() as message:
+            return _acknowledge(conn, step, message)
+        case _:
+            raise TypeError(f"no step for {type(step.message).__name__}")
+
+
+def _is_new_press(conn: Connection, step: DecodedSos, cid: str | None) -> bool:
+    """Tell whether an SOS without an id, whose bytes were seen before, is a new emergency: the former one is over."""
+    if step.message_id_text is not None or cid is None:
+        return False
+    incident = sos.get(conn, cid)
+    return incident is not None and not sos_rule.is_open(incident.status)
+
+
+def _raise_sos(conn: Connection, step: DecodedSos, received: Received, now: datetime) -> str:
+    press = apply_sos.Press(step.vin, "TCU", step.report, step.time.occurred_at, received.received_at, step.anomalies)
+    cid = apply_sos.press(conn, press, now=now)
+    if step.damaged:
+        detail = "; ".join(step.anomalies)
+        _keep_bytes(conn, received, step.vin, Uplink.SOS, reason="RAISED_INCOMPLETE", detail=detail, cid=cid)
+    return cid
+
+
+def _request_rsa(conn: Connection, step: Decoded, message: RsaMessage, received: Received, now: datetime) -> str:
+    notes = (
+        *(["CLOCK_SUSPECT"] if step.time.clock_suspect else []),
+        *(["DETECTED_LATE"] if step.time.detected_late else []),
+        *(["NO_LOCATION"] if message.location is None else []),
+    )
+    press = apply_rsa.Press(step.vin, "TCU", message, step.time.occurred_at, received.received_at, notes)
+    return apply_rsa.press(conn, press, now=now)
+
+
+def _acknowledge(conn: Connection, step: Decoded, ack: CommandAckMessage) -> Rejected | None:
+    command_id = UUID(ack.command_id)
+    if not commands.exists(conn, command_id=command_id, vin=step.vin):
+        return _reject(step, "UNKNOWN_COMMAND", "expected the commandId of a command to this vehicle")
+    commands.acknowledge(
+        conn,
+        command_id=command_id,
+        vin=step.vin,
+        status=ack.status,
+        reason=ack.reason,
+        acked_at=step.time.occurred_at,
+    )
+    return None
+
+
+def _reject(step: Decoded, reason: str, detail: str) -> Rejected:
+    return Rejected(step.vin, step.kind, step.message_id_text, reason, detail)
+
+
+def _store_status(
+    conn: Connection, steps: Sequence[Step], outcomes: Sequence[Outcome], batch: Sequence[Received]
+) -> None:
+    rows = [
+        _status_row(step, step.message, received)
+        for step, outcome, received in zip(steps, outcomes, batch, strict=True)
+        if isinstance(step, Decoded)
+        and isinstance(step.message, StatusMessage)
+        and outcome.result is ReceiptResult.STORED
+    ]
+    if rows:
+        telemetry.store_status(conn, rows)
+
+
+def _sync_clocks(conn: Connection, steps: Sequence[Step], *, now: datetime) -> None:
+    astray = {step.vin for step in steps if not isinstance(step, Rejected) and step.time.clock_suspect}
+    if astray:
+        vehicles.lock(conn, astray)
+        for vin in sorted(astray):
+            apply_commands.sync_time(conn, vin, now=now)
+
+
+def _quarantine(conn: Connection, rejected: Rejected, received: Received) -> Outcome:
+    _keep_bytes(conn, received, rejected.vin, rejected.kind, reason=rejected.reason, detail=rejected.detail, cid=None)
+    return Outcome(rejected.vin, rejected.kind, rejected.message_id_text, ReceiptResult.QUARANTINED)
+
+
+def _keep_bytes(
+    conn: Connection,
+    received: Received,
+    vin: str | None,
+    kind: Uplink | None,
+    *,
+    reason: str,
+    detail: str,
+    cid: str | None,
+) -> None:
+    messages.quarantine(
+        conn,
+        topic=received.topic,
+        payload=received.payload,
+        vin=vin,
+        kind=kind,
+        reason=reason,
+        detail=detail[:2000].replace("\x00", "\ufffd"),
+        cid=cid,
+        received_at=received.received_at,
+    )
+
+
+def _kind(step: Step) -> Uplink | None:
+    return Uplink.SOS if isinstance(step, DecodedSos) else step.kind
+
+
+def _status_row(step: Decoded, message: StatusMessage, received: Received) -> StatusRow:
+    place = message.location
+    return StatusRow(
+        vin=step.vin,
+        message_id=step.message_id,
+        occurred_at=step.time.occurred_at,
+        received_at=received.received_at,
+        clock_suspect=step.time.clock_suspect,
+        latitude=place.latitude if place else None,
+        longitude=place.longitude if place else None,
+        accuracy_m=place.accuracy if place else None,
+        heading_deg=place.heading if place else None,
+        speed_kph=message.speed_kph,
+        odometer_km=message.odometer_km,
+        battery_voltage=message.battery_voltage,
+        fuel_level=message.fuel_level,
+        engine_status=message.engine_status,
+        transmission_status=message.transmission_status,
+        drivable=message.drivable,
+        dtc_codes=list(message.dtc_codes) if message.dtc_codes is not None else None,
+    )
+
+
+def _engine_row(step: Decoded, message: EngineMessage, received: Received) -> EngineRow:
+    place = message.location
+    return EngineRow(
+        vin=step.vin,
+        message_id=step.message_id,
+        occurred_at=step.time.occurred_at,
+        received_at=received.received_at,
+        clock_suspect=step.time.clock_suspect,
+        event=message.event,
+        latitude=place.latitude if place else None,
+        longitude=place.longitude if place else None,
+        odometer_km=message.odometer_km,
+    )

@@ -1,0 +1,26 @@
+"""What the worker needs to know, each read from `TCU_<NAME>`."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from db.settings import DatabaseSettings
+
+
+class WorkerSettings(DatabaseSettings):
+    """Broker, identity and bounds of the worker."""
+
+    model_config = SettingsConfigDict(env_prefix="TCU_")
+
+    mqtt_host: str = Field(description="the broker's host, as in its certificate")
+    mqtt_port: int = Field(default=8883, description="the broker's TLS port")
+    mqtt_ca: Path = Field(description="certificate of the authority that signed the broker's")
+    mqtt_cert: Path = Field(description="the worker's certificate, CN ingest")
+    mqtt_key: Path = Field(description="the key of that certificate")
+    ingest_metrics_port: int | None = Field(default=None, description="where Prometheus scrapes; none: no metrics")
+    contact_center_phone: str | None = Field(default=None, description="shown to the driver in down/incident")
+    ingest_batch_max: int = Field(default=2000, ge=1, description="messages in one transaction at most")
+    ingest_linger_s: float = Field(default=0.005, ge=0, description="how long a batch waits for more messages")
+    ingest_buffer_max: int = Field(default=10_000, ge=1, description="messages held before reading is paused")
+    ingest_buffer_bytes_max: int = Field(default=32 * 1024 * 1024, ge=65_536, description="bytes held, likewise")

@@ -1,0 +1,121 @@
+"""The scheduled jobs (APScheduler) and the event sequencer: any number may run, one is elected.
+
+The only place in rules that reads the clock.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from db import events, incidents, messages, processes
+from db.errors import DatabaseError
+from db.pool import Connection, connect
+from db.processes import Process, try_lead
+from rules.apply import sos
+from rules.clock import LATE_MAX
+
+log = structlog.get_logger()
+
+ROLE = "rules"
+POLL_S = 0.5
+EVENTS_KEPT = timedelta(days=7)
+MESSAGE_IDS_KEPT = LATE_MAX + timedelta(days=1)
+PROCESSES_KEPT = timedelta(hours=1)
+
+
+def serve_queue(conn: Connection, now: datetime) -> None:
+    """Give waiting SOS incidents to idle counselors; a net below the transactions that do so at once."""
+    incidents.lock(conn)
+    sos.serve_queue(conn, now=now)
+
+
+def prune(conn: Connection, now: datetime) -> None:
+    """Forget what nobody can ask for any more: replayable events, ids of late messages, dead processes."""
+    events.prune(conn, now - EVENTS_KEPT)
+    messages.prune(conn, now - MESSAGE_IDS_KEPT)
+    processes.forget_before(conn, now - PROCESSES_KEPT)
+
+
+JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
+    serve_queue: timedelta(seconds=10),
+    prune: timedelta(minutes=10),
+}
+"""Each runs in a transaction of its own, late rather than never, and may run twice without effect."""
+
+
+class Elected:
+    """This process's part: it number events and runs the jobs while it leads, and stands by while another does."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._started_at = datetime.now(UTC)
+        self._numbered = 0
+        self.leading = False
+
+    def run(self, stopping: Event) -> None:
+        """Work until `stopping` is set; a lost database is waited for."""
+        scheduler = BackgroundScheduler(timezone=UTC)
+        for job, every in JOBS.items():
+            scheduler.add_job(
+                self._run_job, "interval", [job], seconds=every.total_seconds(), coalesce=True, max_instances=1
+            )
+        scheduler.add_job(
+            self._beat, "interval", seconds=2, coalesce=True, max_instances=1, next_run_time=datetime.now(UTC)
+        )
+        scheduler.start()
+        try:
+            while not stopping.is_set():
+                try:
+                    with connect(self._url, name="rules-sequencer", autocommit=True) as conn:
+                        self._lead(conn, stopping)
+                except DatabaseError as error:
+                    log.warning("sequencer_interrupted", error=_first_line(error))
+                self.leading = False
+                stopping.wait(0.5)
+        finally:
+            scheduler.shutdown()
+
+    def _lead(self, conn: Connection, stopping: Event) -> None:
+        while not try_lead(conn, ROLE):
+            if stopping.wait(0.5):
+                return
+        self.leading = True
+        log.info("elected")
+        events.listen(conn, "events_appended")
+        while not stopping.is_set():
+            numbered = events.sequence(conn)
+            self._numbered += numbered
+            if not numbered:
+                events.wait(conn, timeout_s=POLL_S)
+
+    def _run_job(self, job: Callable[[Connection, datetime], None]) -> None:
+        if not self.leading:
+            return
+        try:
+            with connect(self._url, name=f"rules-{job.__name__}") as conn:
+                job(conn, datetime.now(UTC))
+        except DatabaseError as error:
+            log.warning("job_failed", job=job.__name__, error=_first_line(error))
+
+    def _beat(self) -> None:
+        beat = Process(
+            name=f"rules@{socket.gethostname()}:{os.getpid()}",
+            started_at=self._started_at,
+            beat_at=datetime.now(UTC),
+            ready=True,
+            figures={"leading": self.leading, "events_numbered": self._numbered},
+        )
+        try:
+            with connect(self._url, name="rules-heartbeat", autocommit=True) as conn:
+                processes.beat(conn, beat)
+        except DatabaseError as error:
+            log.warning("heartbeat_failed", error=_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
