@@ -167,6 +167,10 @@ def demo(
     """Run a small fleet and play all stories on the demo's vehicles; without --seconds until Ctrl-C.
 
     Exits with 0 only if every story reached its end.
+
+    [bold]Example[/bold]
+
+    tcu-sim demo --seconds 60
     """
     report = Report()
 

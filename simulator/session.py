@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 def durable_session(vin: str, broker: Broker, certificate: Certificate, will: PresenceMessage) -> aiomqtt.Client:
     """Return a client that resumes the vehicle's session when it is entered, and leaves `will` as its last will."""
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = EXPIRY_S
     return aiomqtt.Client(
         broker.host,

@@ -29,6 +29,7 @@ SAMPLES_KEPT = 1_000
 
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
+_GOODBYE_S = 2.0
 
 
 class Unreachable(Exception):
@@ -99,10 +100,13 @@ class Tcu:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._running is not None:
+        if self._running is None:
+            return
+        while not self._running.done():  # again where a cancellation is lost: see _raise_lost_cancellation
             self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+            await asyncio.wait({self._running}, timeout=2 * _GOODBYE_S)
+        if not self._running.cancelled():
+            self._running.result()
 
     def now(self) -> datetime:
         """Return the time by the vehicle's own clock."""
@@ -192,7 +196,8 @@ class Tcu:
                 await self._publish(client, kept.kind, kept.payload)
             if self._samples:
                 await self._deliver_sample(client)
-            else:
+            _raise_lost_cancellation()
+            if not self._samples:
                 await self._wait_for_work()
 
     async def _deliver_sample(self, client: aiomqtt.Client) -> None:
@@ -267,12 +272,19 @@ class Tcu:
 
     async def _say_goodbye(self, client: aiomqtt.Client) -> None:
         # A clean DISCONNECT makes the broker discard the will (MQTT 5 §3.14.4), so the vehicle says it itself.
+        goodbye = messages.payload_of(messages.presence(self.now(), online=False))
         with suppress(aiomqtt.MqttError):
-            await self._publish(
-                client, Uplink.PRESENCE, messages.payload_of(messages.presence(self.now(), online=False))
-            )
+            await client.publish(uplink_topic(self.vin, Uplink.PRESENCE), goodbye, qos=1, timeout=_GOODBYE_S)
 
 
 def _first_of(errors: BaseExceptionGroup[BaseException]) -> str:
     first = errors.exceptions[0]
     return _first_of(first) if isinstance(first, BaseExceptionGroup) else str(first)
+
+
+def _raise_lost_cancellation() -> None:
+    # A cancellation in the moment of a PUBACK is lost in Python 3.11's wait_for, which aiomqtt uses
+    # (python/cpython#86296), but it is counted.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

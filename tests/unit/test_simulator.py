@@ -1,0 +1,336 @@
+"""The simulator's parts that need no network: driving, messages, kept messages, waiting, time, settings."""
+
+import asyncio
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from schemas.base import VIN_PATTERN
+from schemas.call import CallMessage, CallStatus
+from schemas.command import AckStatus, CommandAckMessage, CommandMessage, CommandType
+from schemas.demo import DEMO_FLEET_VINS, fleet_vin
+from schemas.rsa import RsaMessage
+from schemas.sos import SosMessage
+from schemas.topics import Uplink
+from schemas.vehicle import EngineEvent, EngineMessage, EngineStatus, PresenceMessage, StatusMessage, TransmissionStatus
+from simulator import driving, messages
+from simulator.__main__ import app
+from simulator.clock import server_time
+from simulator.driving import Moment
+from simulator.seen import Seen
+from simulator.settings import SetupMissing, certificates_of, load_settings
+from simulator.unreceipted import UnreceiptedStore
+
+AT = datetime(2026, 3, 7, 18, 30, tzinfo=UTC)
+COMMAND_ID = "00000000-0000-4000-8000-000000000001"
+VARIABLES = ("API_URL", "MQTT_HOST", "MQTT_PORT", "MQTT_CA", "PKI_DIR", "DEMO_TOKEN")
+
+seeds = st.integers(min_value=0, max_value=2**32)
+durations_s = st.floats(min_value=5, max_value=400)
+steps_s = st.floats(min_value=0.2, max_value=5)
+
+
+def seeded(seed: int) -> Random:
+    return Random(seed)  # noqa: S311 - repeatable, no secret
+
+
+def a_trip(seed: int, duration_s: float = 60.0, step_s: float = 1.0) -> list[Moment]:
+    rng = seeded(seed)
+    return list(driving.trip(rng, driving.parked_somewhere(rng), duration_s=duration_s, step_s=step_s))
+
+
+# -- Driving
+
+
+@given(seeds, durations_s, steps_s)
+def test_a_trip_begins_and_ends_standing_still_with_its_engine_events(
+    seed: int, duration_s: float, step_s: float
+) -> None:
+    first, *between, last = a_trip(seed, duration_s, step_s)
+    assert (first.event, last.event) == (EngineEvent.START, EngineEvent.STOP)
+    assert first.state.speed_kph == 0
+    assert between[-1].state.speed_kph == pytest.approx(0, abs=0.001)
+    assert all(moment.event is None for moment in between)
+    assert all(moment.state.engine_status is EngineStatus.ON for moment in between)
+    assert all(moment.state.transmission_status is TransmissionStatus.DRIVE for moment in between)
+    assert last.state.engine_status is EngineStatus.OFF
+    assert last.state.transmission_status is TransmissionStatus.PARK
+
+
+@given(seeds, durations_s, steps_s)
+def test_the_odometer_grows_by_speed_times_time(seed: int, duration_s: float, step_s: float) -> None:
+    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
+        hours = (after.elapsed_s - before.elapsed_s) / 3600
+        driven_km = (before.state.speed_kph + after.state.speed_kph) / 2 * hours
+        assert after.state.odometer_km - before.state.odometer_km == pytest.approx(driven_km, abs=1e-6)
+
+
+@given(seeds, durations_s, steps_s)
+def test_the_position_moves_as_far_as_the_odometer_and_along_the_heading(
+    seed: int, duration_s: float, step_s: float
+) -> None:
+    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
+        north_km = (after.state.latitude - before.state.latitude) * 111.32
+        east_km = (after.state.longitude - before.state.longitude) * 111.32
+        east_km *= math.cos(math.radians(before.state.latitude))
+        driven_km = after.state.odometer_km - before.state.odometer_km
+        assert math.hypot(north_km, east_km) == pytest.approx(driven_km, abs=1e-6)
+        if driven_km > 0.001:
+            bearing = math.degrees(math.atan2(east_km, north_km)) % 360
+            turn = (bearing - after.state.heading + 180) % 360 - 180
+            assert turn == pytest.approx(0, abs=0.01)
+
+
+@given(seeds, durations_s, steps_s)
+def test_speed_changes_no_faster_than_a_car_can(seed: int, duration_s: float, step_s: float) -> None:
+    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
+        change_mps2 = (after.state.speed_kph - before.state.speed_kph) / 3.6 / step_s
+        assert -3.001 <= change_mps2 <= 2.501
+        assert 0 <= after.state.speed_kph <= 100.001
+
+
+@given(seeds, durations_s, steps_s)
+def test_fuel_only_falls_and_the_battery_is_charged_while_the_engine_runs(
+    seed: int, duration_s: float, step_s: float
+) -> None:
+    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
+        assert after.state.fuel_level <= before.state.fuel_level
+        running = after.state.engine_status is EngineStatus.ON
+        assert (after.state.battery_voltage > 13.5) is running
+
+
+def test_a_trip_of_a_minute_goes_somewhere() -> None:
+    moments = a_trip(seed=7)
+    assert len(moments) == 61
+    assert moments[-1].elapsed_s == 60
+    assert 0.3 < moments[-1].state.odometer_km - moments[0].state.odometer_km < 1.5
+    assert max(moment.state.speed_kph for moment in moments) > 30
+
+
+# -- Repeatability
+
+
+def test_the_same_seed_tells_the_same_story_with_the_same_ids() -> None:
+    def told(seed: int) -> list[bytes]:
+        rng = seeded(seed)
+        state = driving.parked_somewhere(rng)
+        samples = [messages.status(rng, moment.state, AT) for moment in driving.trip(rng, state, duration_s=20)]
+        return [messages.payload_of(message) for message in (*samples, messages.sos_press(rng, AT))]
+
+    assert told(1) == told(1)
+    assert not set(told(1)) & set(told(2))
+
+
+def test_a_birth_message_has_an_id_of_its_own_each_time() -> None:
+    assert messages.presence(AT, online=True).message_id != messages.presence(AT, online=True).message_id
+
+
+# -- Messages
+
+
+def every_message(seed: int) -> list[tuple[BaseModel, type[BaseModel]]]:
+    rng = seeded(seed)
+    moving = a_trip(seed)[30].state
+    calls = [
+        messages.call(rng, status, AT, cid="SOS_20260307_001", session_id="CALL-1", duration_s=3, battery_voltage=12.5)
+        for status in CallStatus
+    ]
+    return [
+        (messages.status(rng, moving, AT), StatusMessage),
+        (messages.engine(rng, EngineEvent.START, moving, AT), EngineMessage),
+        (messages.sos_press(rng, AT), SosMessage),
+        (messages.sos_from_the_road(rng, moving, AT), SosMessage),
+        (messages.rsa_press(rng, AT), RsaMessage),
+        (messages.rsa_from_the_road(rng, moving, AT), RsaMessage),
+        (messages.presence(AT, online=False), PresenceMessage),
+        (messages.command_ack(COMMAND_ID, AckStatus.EXECUTED, AT), CommandAckMessage),
+        *((call, CallMessage) for call in calls),
+    ]
+
+
+@given(seeds)
+def test_every_message_survives_the_wire(seed: int) -> None:
+    for message, model in every_message(seed):
+        assert model.model_validate_json(message.model_dump_json(by_alias=True, exclude_none=True)) == message
+
+
+def test_the_press_of_sos_says_what_the_guide_s_sample_says() -> None:
+    press = messages.sos_press(seeded(1), AT).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert press["timestamp"] == "2026-03-07T18:30:00Z"
+    assert press["emergencyType"] == "MEDICAL"
+    assert press["urgency"] == "HIGH"
+    assert press["location"] == {
+        "latitude": 37.5665,
+        "longitude": 126.9780,
+        "accuracy": 5.2,
+        "address": "Seoul, Gangnam-gu, Teheran-ro",
+    }
+    assert press["contactNumber"] == "+82-10-1234-5678"
+    assert press["vehicleStatus"] == {
+        "drivable": False,
+        "engineStatus": "OFF",
+        "batteryVoltage": 12.6,
+        "fuelLevel": 45.2,
+        "dtcCodes": [],
+        "transmissionStatus": "PARK",
+    }
+
+
+# -- Kept messages
+
+
+def test_a_kept_message_is_due_at_once_and_again_after_waits_that_double() -> None:
+    store = UnreceiptedStore()
+    store.keep("a", Uplink.SOS, b"{}")
+    assert [kept.message_id for kept in store.due(100.0)] == ["a"]
+    waits_s = []
+    now_s = 100.0
+    for _ in range(7):
+        store.sent("a", now_s)
+        due_s = store.next_due_s()
+        assert due_s is not None
+        assert store.due(due_s - 0.001) == []
+        assert [(kept.message_id, kept.payload) for kept in store.due(due_s)] == [("a", b"{}")]
+        waits_s.append(due_s - now_s)
+        now_s = due_s
+    assert waits_s == [3, 6, 12, 24, 48, 60, 60]
+
+
+def test_after_a_reconnect_everything_kept_is_due_in_its_order() -> None:
+    store = UnreceiptedStore()
+    for name in ("a", "b", "c"):
+        store.keep(name, Uplink.CALL, b"{}")
+        store.sent(name, 100.0)
+    assert store.due(100.0) == []
+    store.all_due()
+    assert [kept.message_id for kept in store.due(100.0)] == ["a", "b", "c"]
+
+
+def test_a_receipt_lets_one_message_be_forgotten_and_a_second_one_changes_nothing() -> None:
+    store = UnreceiptedStore()
+    store.keep("a", Uplink.SOS, b"{}")
+    store.keep("b", Uplink.RSA, b"{}")
+    settled = store.settle("a")
+    assert settled is not None
+    assert settled.kind is Uplink.SOS
+    assert store.settle("a") is None
+    assert [kept.message_id for kept in store] == ["b"]
+    store.sent("a", 100.0)
+    assert len(store) == 1
+
+
+def test_a_killed_simulator_resumes_from_the_folder_with_the_same_messages_in_order(tmp_path: Path) -> None:
+    store = UnreceiptedStore(tmp_path)
+    for number in range(12):
+        store.keep(f"message-{number}", Uplink.ENGINE, f'{{"n":{number}}}'.encode())
+    store.settle("message-3")
+
+    resumed = UnreceiptedStore(tmp_path)
+    resumed.keep("message-12", Uplink.SOS, b"{}")
+
+    names = [f"message-{number}" for number in range(13) if number != 3]
+    assert [kept.message_id for kept in resumed.due(0.0)] == names
+    assert next(iter(resumed)).payload == b'{"n":0}'
+    assert [kept.message_id for kept in UnreceiptedStore(tmp_path)] == names
+
+
+def test_a_message_that_was_being_written_when_the_simulator_died_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "000000001-a.tmp").write_text('{"number": 1, "mess')
+    assert len(UnreceiptedStore(tmp_path)) == 0
+
+
+# -- Waiting
+
+
+def test_what_came_before_anyone_waited_is_found_and_what_comes_later_too() -> None:
+    async def waiting() -> None:
+        seen: Seen[int] = Seen()
+        seen.add(1)
+        assert (await seen.first(lambda what: what == 1, timeout_s=0)).what == 1
+        asyncio.get_running_loop().call_soon(seen.add, 2)
+        assert (await seen.first(lambda what: what == 2, timeout_s=5)).what == 2
+        with pytest.raises(TimeoutError):
+            await seen.first(lambda what: what == 3, timeout_s=0.01)
+
+    asyncio.run(waiting())
+
+
+# -- Time
+
+
+@pytest.mark.parametrize(
+    ("expiry_s", "expected"),
+    [
+        (None, AT),
+        (60, AT),
+        (45, AT + timedelta(seconds=15)),
+        (61, AT),  # the interval is in whole seconds, rounded up
+    ],
+)
+def test_the_server_s_time_is_when_the_command_was_issued_plus_what_it_waited(
+    expiry_s: int | None, expected: datetime
+) -> None:
+    command = CommandMessage(
+        command_id=COMMAND_ID,
+        type=CommandType.TIME_SYNC,
+        issued_at=AT,
+        expires_at=AT + timedelta(seconds=60),
+        parameters={},
+    )
+    assert server_time(command, expiry_s) == expected
+
+
+# -- Set-up
+
+
+def test_fleet_vins_are_well_formed_and_differ() -> None:
+    assert DEMO_FLEET_VINS == (
+        "KMHFLEET000000001",
+        "KMHFLEET000000002",
+        "KMHFLEET000000003",
+        "KMHFLEET000000004",
+        "KMHFLEET000000005",
+    )
+    assert re.fullmatch(VIN_PATTERN, fleet_vin(999_999_999))
+    with pytest.raises(ValueError, match="from 1"):
+        fleet_vin(0)
+
+
+def test_a_missing_variable_is_named_with_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(f"TCU_{name}", raising=False)
+    with pytest.raises(SetupMissing, match=r"TCU_API_URL.*run `make up`, then `\. \.run/env`"):
+        load_settings()
+
+
+def test_a_missing_certificate_is_answered_with_the_command_that_issues_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.crt"
+    ca.touch()
+    values = ("http://127.0.0.1:1", "127.0.0.1", "8883", str(ca), str(tmp_path), "token")
+    for name, value in zip(VARIABLES, values, strict=True):
+        monkeypatch.setenv(f"TCU_{name}", value)
+    (tmp_path / "vehicles").mkdir()
+    (tmp_path / "vehicles" / f"{fleet_vin(1)}.crt").touch()
+    (tmp_path / "vehicles" / f"{fleet_vin(1)}.key").touch()
+
+    vins = [fleet_vin(1), fleet_vin(2), fleet_vin(3)]
+    with pytest.raises(SetupMissing, match=f"tcu vehicle add {fleet_vin(2)} {fleet_vin(3)}$"):
+        certificates_of(load_settings(), vins)
+
+
+@pytest.mark.parametrize("command", [[], ["story"], ["fleet"], ["demo"]])
+def test_help_teaches_by_examples(command: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert f"tcu-sim {' '.join(command)}".strip() in shown.output
