@@ -163,13 +163,14 @@ def _read_timestamp(value: object) -> datetime | None:
 
 def _salvage(raw: dict[str, Any]) -> tuple[SosReport, list[str]]:
     """Return what can be understood of a press, and what was left out, field by field."""
-    faults: list[str] = []
+    faults: dict[str, str] = {}
     while True:
         try:
-            return SosReport.model_validate(raw), faults
+            return SosReport.model_validate(raw), [f"INVALID_FIELD {path}: {said}" for path, said in faults.items()]
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            faults.append(f"INVALID_FIELD {_path(first['loc'])}: {first['msg']}")
+            # A field that was left out for its value may then be missing: the first complaint is the telling one.
+            faults.setdefault(_path(first["loc"]), first["msg"])
             # A required field that is missing makes its object useless; anything else goes alone.
             path = first["loc"][:-1] if first["type"] == "missing" else first["loc"]
             raw = _without(raw, path)

@@ -1,0 +1,66 @@
+"""The product's processes as tests run them: the real ones, killed and started at will."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from db import processes
+from db.pool import connect
+from mosquitto import pki
+from stack.broker import Broker
+from stack.server import Server, ServerCommand
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def product_process(name: str, environment: Mapping[str, str], *, log: Path, ready: Callable[[], bool]) -> Server:
+    """Return `python -m name`, not started yet."""
+    settings = [f"{key}={value}" for key, value in environment.items()]
+    command = ["env", *settings, sys.executable, "-m", name]
+    return Server(ServerCommand(name, command, CHECKOUT, signal.SIGTERM), log=log, ready=ready)
+
+
+def is_ready(database_url: str, name: str, pid: int | None = None) -> bool:
+    """Tell whether a process of this kind (and id) has reported that it is ready."""
+    with connect(database_url, name="tests") as conn:
+        return any(
+            p.ready and p.name.startswith(f"{name}@") and (pid is None or p.name.endswith(f":{pid}"))
+            for p in processes.list_all(conn)
+        )
+
+
+def worker_environment(broker: Broker, pki_dir: Path, database_url: str) -> dict[str, str]:
+    """Return what the worker reads."""
+    credentials = pki.issue_service(pki_dir, "ingest")
+    return {
+        "TCU_DATABASE_URL": database_url,
+        "TCU_MQTT_HOST": broker.host,
+        "TCU_MQTT_PORT": str(broker.port),
+        "TCU_MQTT_CA": str(broker.ca),
+        "TCU_MQTT_CERT": str(credentials.certificate),
+        "TCU_MQTT_KEY": str(credentials.key),
+        "PATH": os.environ["PATH"],
+    }
+
+
+def end_sessions(broker: Broker, pki_dir: Path) -> None:
+    """Drop what the broker keeps for a worker, so that the next test's begins with nothing."""
+    credentials = pki.issue_service(pki_dir, "ingest")
+    for client_id in ("ingest-urgent", "ingest-bulk", "ingest-downlink"):
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
+        client.tls_set(str(broker.ca), str(credentials.certificate), str(credentials.key))
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 0
+        client.connect(broker.host, broker.port, clean_start=True, properties=properties)
+        while not client.is_connected():
+            client.loop(0.1)
+        client.disconnect()
+        while client.loop(0.1) == mqtt.MQTT_ERR_SUCCESS:
+            continue
