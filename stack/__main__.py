@@ -54,7 +54,9 @@ def status() -> None:
 @app.command()
 def demo() -> None:
     """Play the demo's stories on a stack of its own, in the foreground."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Ctrl-C too: a shell that starts us in the background has it ignored, also in the simulator that we start.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     places = demo_places()
     raise typer.Exit(_held(places, lambda: play_demo(places)))
 
