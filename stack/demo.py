@@ -1,6 +1,7 @@
 """The demonstration: a stack of its own with empty tables, and a simulated fleet that plays its stories on it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def demo(places: Places) -> int:
     finally:
         typer.echo("==> stopping the demo")
         lifecycle.down(places)
+        shutil.rmtree(places.state, ignore_errors=True)  # the logs stay, in the run directory
 
 
 def _announce(values: dict[str, str]) -> None:

@@ -1,0 +1,60 @@
+"""compose.yaml: what must hold wherever it runs, since a typo there shows only on someone else's machine."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+yaml = pytest.importorskip("yaml")
+
+CHECKOUT = Path(__file__).parents[2]
+ONCE = {"pki", "migrate"}
+
+
+def services() -> dict[str, dict[str, Any]]:
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())["services"]
+    return loaded
+
+
+@pytest.fixture(params=["database", "pki", "broker", "migrate", "ingest", "api", "rules"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_services_are_those_of_the_stack() -> None:
+    assert set(services()) == {"database", "pki", "broker", "migrate", "ingest", "api", "rules"}
+
+
+def test_nothing_runs_as_root(name: str) -> None:
+    assert services()[name]["user"] in {"postgres", "1883:1883"}
+
+
+def test_what_stays_up_is_watched_and_restarted_and_what_runs_once_is_not(name: str) -> None:
+    service = services()[name]
+    if name in ONCE:
+        assert service["restart"] == "no"
+        assert "healthcheck" not in service
+    else:
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_only_the_broker_is_reachable_from_other_machines() -> None:
+    published = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert published == {"broker": ["8883:8883"], "api": ["127.0.0.1:8000:8000"]}
+
+
+def test_every_command_names_a_module_that_exists(name: str) -> None:
+    service = services()[name]
+    commands = [service.get("command", []), service.get("healthcheck", {}).get("test", [])]
+    for command in commands:
+        if "-m" in command:
+            module = command[command.index("-m") + 1]
+            assert importlib.util.find_spec(f"{module}.__main__") is not None
+
+
+def test_no_secret_is_written_down() -> None:
+    text = (CHECKOUT / "compose.yaml").read_text()
+    assert text.count("POSTGRES_PASSWORD:?") == 2
+    assert "sk_" not in text
