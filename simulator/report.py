@@ -21,12 +21,17 @@ _COLOURS = {
     Verb.SHOWN: "white",
 }
 
+_LOG_WIDTH = 140
+"""Columns for tables that go to a file or a pipe, where rich would assume 80."""
+
 
 class Report:
     """Writes to the standard output: in colour on a terminal, plain lines elsewhere, JSON lines where asked for."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self._console = Console(highlight=False)
+        if not self._console.is_terminal:
+            self._console = Console(highlight=False, width=_LOG_WIDTH)
         self._as_json = as_json
 
     def step(self, step: Step) -> None:
@@ -39,7 +44,7 @@ class Report:
         line = Text.assemble(
             (_clock(), "dim"),
             f"  {step.story:<5} {step.vin}  ",
-            (f"{step.verb:<16}", _COLOURS[step.verb]),
+            (f"{step.verb:<18}", _COLOURS[step.verb]),
             step.what,
             (_latency(step), "dim"),
         )

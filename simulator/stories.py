@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from schemas.call import CallStatus
 from schemas.incident import Service
-from schemas.receipt import ReceiptMessage
+from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Uplink
 from simulator import call_center, driving, messages
 from simulator.public_api import ApiRefused, Event
@@ -83,6 +83,8 @@ async def play(name: str, stage: Stage, say: Callable[[Step], None]) -> Outcome:
         await STORIES[name](stage)
     except (StoryFailed, ApiRefused, Unreachable) as error:
         failure = str(error)
+        if stage.tcu.tally.receipts[ReceiptResult.DUPLICATE]:
+            failure += " (a receipt said DUPLICATE: if this seed was played before, choose another --seed)"
     return Outcome(name, stage.tcu.vin, tuple(steps), failure)
 
 
