@@ -4,6 +4,7 @@ import typer
 
 from admin import demo, keys, people, quarantine, status, vehicles
 from admin.session import explain_failures, transaction
+from db.catalog import describe
 from db.migrate import migrate as apply_migrations
 
 app = typer.Typer(
@@ -28,6 +29,13 @@ def migrate() -> None:
     with transaction(autocommit=True) as conn:
         applied = apply_migrations(conn)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+@app.command()
+def schema() -> None:
+    """Print the database's schema as Markdown: `tcu schema > docs/schema.md` after a new migration."""
+    with transaction() as conn:
+        typer.echo(describe(conn), nl=False)
 
 
 def main() -> None:

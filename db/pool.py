@@ -7,6 +7,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 Connection = psycopg.Connection[TupleRow]
+Pool = ConnectionPool[Connection]
 
 # A client that dies inside a transaction must not hold the incidents' lock for long.
 _SESSION = "-c idle_in_transaction_session_timeout=15s -c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC"
@@ -20,9 +21,9 @@ def connect(url: str, *, name: str, autocommit: bool = False) -> Connection:
     return psycopg.connect(url, autocommit=autocommit, **kwargs)
 
 
-def open_pool(url: str, *, name: str, max_size: int) -> ConnectionPool[Connection]:
+def open_pool(url: str, *, name: str, max_size: int) -> Pool:
     """Open a pool whose connections are checked before use; a request waits at most 5 s for one."""
-    pool: ConnectionPool[Connection] = ConnectionPool(
+    pool: Pool = ConnectionPool(
         url,
         kwargs={"application_name": name, "options": _SESSION, "connect_timeout": 5, **_KEEPALIVE},
         min_size=2,

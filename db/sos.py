@@ -220,6 +220,12 @@ def pace(conn: Connection, *, since: datetime) -> Pace:
         return cursor.execute(_SQL["pace"], {"since": since}).fetchall()[0]
 
 
+def handling_of_agent(conn: Connection, agent_id: str, *, since: datetime) -> float | None:
+    """Return the counselor's mean seconds from assignment to closing since an instant; None without data."""
+    row = conn.execute(_SQL["handling_of_agent"], {"agent_id": agent_id, "since": since}).fetchone()
+    return None if row is None else row[0]
+
+
 def load_of_center(conn: Connection, *, day_start: datetime) -> CenterLoad:
     """Return what the center has to do now."""
     with conn.cursor(row_factory=class_row(CenterLoad)) as cursor:

@@ -105,6 +105,10 @@ SELECT avg(extract(epoch FROM connected_at - occurred_at))::float8 AS response_s
        avg(extract(epoch FROM closed_at - assigned_at))::float8 AS handling_s
 FROM sos_incidents WHERE occurred_at >= %(since)s AND NOT test_call;
 
+-- name: handling_of_agent
+SELECT avg(extract(epoch FROM closed_at - assigned_at))::float8 FROM sos_incidents
+WHERE agent_id = %(agent_id)s AND occurred_at >= %(since)s AND NOT test_call;
+
 -- name: load_of_center
 -- What the call center has to do now.
 SELECT count(*) FILTER (WHERE status IN ('INITIATED', 'CONNECTED', 'DISPATCHED')) AS active,

@@ -1,6 +1,12 @@
 """The schema: what the migrations make is what is documented, and applying them again changes nothing."""
 
-from db.migrate import migrate
+from pathlib import Path
+
+import pytest
+
+from db.catalog import describe
+from db.errors import DatabaseError
+from db.migrate import MigrationChangedError, migrate, pending
 from db.pool import Connection, connect
 
 
@@ -14,3 +20,28 @@ def test_status_and_engine_events_are_hypertables(conn: Connection) -> None:
         "SELECT hypertable_name, time_interval::text FROM timescaledb_information.dimensions ORDER BY 1"
     ).fetchall()
     assert rows == [("engine_events", "7 days"), ("vehicle_status", "1 day")]
+
+
+def test_a_migrated_database_is_what_the_documentation_says(conn: Connection) -> None:
+    documented = Path(__file__).parents[2] / "docs" / "schema.md"
+    assert describe(conn) == documented.read_text()
+
+
+def test_an_applied_migration_that_was_changed_is_refused(conn: Connection) -> None:
+    conn.execute("UPDATE schema_migrations SET sha256 = 'other' WHERE name = '0001_vehicles'")
+    with pytest.raises(MigrationChangedError, match="0001_vehicles"):
+        pending(conn)
+
+
+def test_analysts_read_telemetry_and_no_names(conn: Connection) -> None:
+    conn.execute("SET ROLE analyst")
+    conn.execute("SELECT vin, speed_kph FROM vehicle_status")
+    for forbidden in (
+        "SELECT customer_name FROM vehicles",
+        "SELECT contact_number FROM sos_incidents",
+        "SELECT key_hash FROM api_keys",
+        "SELECT payload FROM quarantine",
+        "DELETE FROM vehicle_status",
+    ):
+        with pytest.raises(DatabaseError, match="permission denied"), conn.transaction():
+            conn.execute(forbidden.encode())

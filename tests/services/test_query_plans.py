@@ -1,0 +1,92 @@
+"""The hottest queries use their index, and touch only the chunks they need."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from db.pool import Connection
+from db.statements import statements
+
+NOW = datetime(2026, 3, 7, 12, tzinfo=UTC)
+VIN = "KMHSH81C7LU000007"
+
+
+@pytest.fixture
+def filled(conn: Connection) -> Connection:
+    """Ten days of twenty vehicles, every ten minutes, and a thousand incidents and events."""
+    conn.execute(
+        "INSERT INTO vehicles (vin) SELECT 'KMHSH81C7LU' || lpad(n::text, 6, '0') FROM generate_series(0, 19) n"
+    )
+    conn.execute(
+        "INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect, speed_kph)"
+        " SELECT v.vin, gen_random_uuid(), t, t, false, 50 FROM vehicles v,"
+        " generate_series(%s::timestamptz, %s::timestamptz, '10 minutes') t",
+        (NOW - timedelta(days=10), NOW),
+    )
+    conn.execute(
+        "INSERT INTO sos_incidents (cid, vin, status, emergency_type, urgency, source, test_call, occurred_at,"
+        " received_at, anomalies, updated_at)"
+        " SELECT 'SOS_20260307_' || lpad(n::text, 4, '0'), 'KMHSH81C7LU' || lpad((n %% 20)::text, 6, '0'), 'CLOSED',"
+        " 'OTHER', 'HIGH', 'TCU', false, t, t, '{}', t"
+        " FROM generate_series(1, 2000) n, LATERAL (SELECT %s::timestamptz - n * interval '1 minute' AS t) AS at",
+        (NOW,),
+    )
+    conn.execute(
+        "INSERT INTO events (sequence, service, type, priority, vin, occurred_at, data)"
+        " SELECT n, 'SOS', 'SOS_UPDATED', 'HIGH', 'KMHSH81C7LU000001', %s, '{}' FROM generate_series(1, 5000) n",
+        (NOW,),
+    )
+    conn.execute("ANALYZE")
+    return conn
+
+
+def plan(conn: Connection, service: str, name: str, **values: object) -> str:
+    """Return the executed plan as JSON text, chunks that were never read left out."""
+    row = conn.execute(
+        b"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) " + statements(service)[name], values
+    ).fetchone()
+    assert row is not None
+    return json.dumps(_executed(row[0][0]["Plan"]))
+
+
+def _executed(node: dict[str, Any]) -> dict[str, Any]:
+    children = [_executed(child) for child in node.get("Plans", []) if child["Actual Loops"] > 0]
+    return node | {"Plans": children}
+
+
+def test_the_latest_state_reads_one_chunk_by_its_index(filled: Connection) -> None:
+    executed = plan(filled, "vehicles", "state", vin=VIN)
+    assert "vehicle_status_latest" in executed
+    assert len(set(re.findall(r'"Relation Name": "(_hyper_1_\w+)"', executed))) == 1
+    assert not re.search(r"Seq Scan[^{}]*_hyper_1", executed)
+
+
+def test_the_history_of_a_vehicle_reads_its_index_in_order(filled: Connection) -> None:
+    executed = plan(filled, "sos", "history", vin=VIN, limit=10, offset=0)
+    assert "sos_incidents_history" in executed
+    assert '"Node Type": "Sort"' not in executed
+
+
+def test_the_stream_reads_what_follows_by_its_number(filled: Connection) -> None:
+    assert "events_sequence" in plan(filled, "events", "after", sequence=4990, limit=100)
+
+
+def test_the_queue_and_the_open_incident_are_found_without_the_closed_ones(filled: Connection) -> None:
+    assert "sos_incidents_queue" in plan(filled, "sos", "head_of_queue")
+    assert "sos_incidents_open" in plan(filled, "sos", "open_of_vehicle", vin=VIN, test_call=False)
+
+
+def test_the_sequencer_finds_what_has_no_number_by_its_index(filled: Connection) -> None:
+    assert "events_unsequenced" in plan(filled, "events", "sequence_batch", last=5000, limit=1000)
+
+
+def test_a_second_delivery_is_found_by_its_key(filled: Connection) -> None:
+    filled.execute(
+        "INSERT INTO received_messages SELECT vin, message_id, 'engine', received_at FROM vehicle_status LIMIT 20000"
+    )
+    filled.execute("ANALYZE received_messages")
+    executed = plan(filled, "messages", "get_cid", vin=VIN, message_id="6f1e1d9c-8f4e-4f68-9d1e-0d4b9a3f1c55")
+    assert "received_messages_pkey" in executed
