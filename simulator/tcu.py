@@ -262,8 +262,9 @@ class Tcu:
             return
         match command.type:
             case CommandType.TIME_SYNC:
-                self._acknowledge(command, AckStatus.ACCEPTED)
+                # First of all: an acknowledgement by the wrong clock would ask for the next correction.
                 self._clock_offset = server_now - datetime.now(UTC)
+                self._acknowledge(command, AckStatus.ACCEPTED)
                 self._notify(f"{self.vin} sets its clock to the server's: {self.now().isoformat(timespec='seconds')}")
                 self._acknowledge(command, AckStatus.EXECUTED)
 

@@ -16,10 +16,13 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from db.pool import Connection
 from mosquitto import pki
+from schemas.call import CallStatus
 from schemas.command import CommandMessage, CommandType
 from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Downlink, Uplink, downlink_topic, parse_uplink
+from schemas.vehicle import Uplinked
 from simulator import driving, messages
 from simulator.settings import Broker as BrokerAddress
 from simulator.settings import Certificate
@@ -27,7 +30,7 @@ from simulator.tcu import Tcu
 from simulator.unreceipted import UnreceiptedStore
 from stack.broker import Broker
 
-VIN = "KMHSH81C7LU123456"
+VIN = "KMHSMTEST00000001"
 ARRIVES_WITHIN_S = 15
 
 Heard = tuple[Uplink, dict[str, Any]]
@@ -103,7 +106,7 @@ async def vehicle(
 
 
 def seeded(seed: int) -> Random:
-    return Random(seed)  # noqa: S311 - repeatable, no secret
+    return Random(seed)
 
 
 def played(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -262,6 +265,63 @@ def test_an_expired_command_is_ignored(broker: Broker, pki_dir: Path, certificat
             async with asyncio.timeout(ARRIVES_WITHIN_S):
                 assert "expired" in await told.get()
             assert tcu.tally.urgent_sent == 0
+
+    played(play)
+
+
+@pytest.mark.usefixtures("worker", "sequencer")
+def test_the_worker_stores_all_that_the_simulator_sends_and_answers_it(
+    broker: Broker, certificate: Certificate, conn: Connection
+) -> None:
+    async def play() -> None:
+        rng = seeded(7)
+        async with vehicle(broker, certificate) as tcu:
+
+            async def receipted(kind: Uplink, message: Uplinked) -> str | None:
+                sent = tcu.send(kind, message)
+                async with asyncio.timeout(ARRIVES_WITHIN_S):
+                    receipt = (await sent.receipt).what
+                assert receipt.result is ReceiptResult.STORED
+                return receipt.cid
+
+            for moment in driving.trip(rng, driving.parked_somewhere(rng), duration_s=10):
+                if moment.event is None:
+                    tcu.report(messages.status(rng, moment.state, tcu.now()))
+                else:
+                    await receipted(Uplink.ENGINE, messages.engine(rng, moment.event, moment.state, tcu.now()))
+            for press in (messages.sos_press(rng, tcu.now()), messages.sos_from_the_road(rng, moment.state, tcu.now())):
+                cid = await receipted(Uplink.SOS, press)
+                assert cid is not None
+                await tcu.incidents.first(lambda incident, cid=cid: incident.cid == cid, timeout_s=ARRIVES_WITHIN_S)
+            for status in (CallStatus.CONNECTING, CallStatus.CONNECTED, CallStatus.ENDED):
+                call = messages.call(rng, status, tcu.now(), cid=cid, duration_s=3, battery_voltage=12.5)
+                assert await receipted(Uplink.CALL, call) == cid
+            for press in (messages.rsa_press(rng, tcu.now()), messages.rsa_from_the_road(rng, moment.state, tcu.now())):
+                assert await receipted(Uplink.RSA, press) is not None
+            async with asyncio.timeout(ARRIVES_WITHIN_S):
+                await tcu.settled()
+
+    played(play)
+    counts = conn.execute(
+        "SELECT (SELECT count(*) FROM engine_events), (SELECT count(*) FROM sos_incidents),"
+        " (SELECT count(*) FROM rsa_incidents), (SELECT count(*) FROM quarantine)"
+    ).fetchone()
+    assert counts == (2, 1, 1, 0)
+
+
+@pytest.mark.usefixtures("worker", "sequencer")
+def test_the_worker_corrects_the_clock_of_a_vehicle_that_is_ahead(broker: Broker, certificate: Certificate) -> None:
+    async def play() -> None:
+        rng = seeded(8)
+        told: asyncio.Queue[str] = asyncio.Queue()
+        ahead = timedelta(hours=1)
+        async with vehicle(broker, certificate, notify=told.put_nowait, clock_offset=ahead) as tcu:
+            tcu.report(messages.status(rng, driving.parked_somewhere(rng), tcu.now()))
+            async with asyncio.timeout(ARRIVES_WITHIN_S):
+                assert "sets its clock" in await told.get()
+                await tcu.settled()
+            assert abs(tcu.now() - datetime.now(UTC)) < timedelta(seconds=2)
+            assert set(tcu.tally.receipts) == {ReceiptResult.STORED}
 
     played(play)
 

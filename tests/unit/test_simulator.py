@@ -40,7 +40,7 @@ steps_s = st.floats(min_value=0.2, max_value=5)
 
 
 def seeded(seed: int) -> Random:
-    return Random(seed)  # noqa: S311 - repeatable, no secret
+    return Random(seed)
 
 
 def a_trip(seed: int, duration_s: float = 60.0, step_s: float = 1.0) -> list[Moment]:
