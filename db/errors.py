@@ -8,3 +8,6 @@ DatabaseError = psycopg.Error
 Refused = (psycopg.DataError, psycopg.IntegrityError)
 """PostgreSQL will not have this value, now or later. Any other DatabaseError may pass: an outage, a full disk,
 a missing right."""
+
+Unavailable = (psycopg.OperationalError, psycopg.InterfaceError)
+"""The database can't be reached, restarts or timed out: who asked may ask again."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, StringConstraints, model_validator
 
 from schemas.base import DtcCode, Instant, Latitude, Longitude, PhoneNumber, ShortText, Text, Vin, Wire
+from schemas.problem import Pagination
 from schemas.vehicle import Location, Uplinked
 
 
@@ -41,7 +42,7 @@ class Priority(StrEnum):
     LOW = "LOW"
 
 
-RsaCid = Annotated[str, StringConstraints(pattern=r"^RSA_\d{8}_\d{3,9}$"), Field(examples=["RSA_20260307_001"])]
+RsaCid = Annotated[str, StringConstraints(pattern=r"^RSA_[0-9]{8}_[0-9]{3,9}$"), Field(examples=["RSA_20260307_001"])]
 
 PartnerName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,63}$"), Field(examples=["SAMSUNG_FIRE"])]
 
@@ -290,3 +291,243 @@ class RsaCloseRequest(Completion):
     result: RsaResult
     agent_id: ShortText | None = None
     notes: Text | None = None
+
+
+class KnownPlace(Wire):
+    """A place as the answers show it; coordinates are null where only the address is known."""
+
+    latitude: float | None
+    longitude: float | None
+    address: str | None
+
+
+class TrackedPlace(KnownPlace):
+    """Where the partner's vehicle is, and when it said so."""
+
+    last_update: Instant | None
+
+
+class DispatchedProvider(Wire):
+    """Who comes, as the dispatch answer shows it."""
+
+    id: str | None
+    name: str | None
+    phone: str | None
+    vehicle_type: str | None
+    license_plate: str | None
+
+
+class CostEstimate(Wire):
+    """What it will cost, in minor units."""
+
+    base_fee: int | None
+    additional_fee: int | None
+    total_estimate: int | None
+    currency: str | None
+
+
+class RsaIncidentResponse(Wire):
+    """The answer to a request in the app: the open incident, which an earlier press may have opened."""
+
+    cid: str
+    vin: str
+    status: RsaStatus
+    timestamp: Instant
+    service_type: ServiceType | None
+    priority: Priority
+    location: KnownPlace | None
+    contact_center_phone: str | None
+    anomalies: tuple[str, ...]
+
+
+class RsaDispatchResponse(Wire):
+    """The answer to a dispatch (guide, RSA Dispatch Response); ticket and provider once the partner names them."""
+
+    cid: str
+    status: RsaStatus
+    timestamp: Instant
+    partner: str
+    partner_ticket_id: str | None
+    provider: DispatchedProvider | None
+    estimated_arrival: Instant | None
+    estimated_duration: str | None
+    estimated_duration_seconds: int | None
+    dispatch_location: KnownPlace | None
+    cost_estimate: CostEstimate | None
+
+
+class DispatchConfirmResponse(Wire):
+    """The answer to a partner's word (guide, Partner Dispatch Confirmation Response)."""
+
+    cid: str
+    partner_ticket_id: str | None
+    status: RsaStatus
+    timestamp: Instant
+
+
+class CompletionConfirmation(Wire):
+    """What followed the completion; false and null where nothing is attached that would do it."""
+
+    service_id: str | None
+    billing_processed: bool
+    customer_notified: bool
+    documents_generated: tuple[str, ...]
+
+
+class NextSteps(Wire):
+    """What is still to be done."""
+
+    customer_feedback_requested: bool
+    follow_up_scheduled: bool
+    warranty_claim: bool
+
+
+class ServiceCompleteResponse(Wire):
+    """The answer to a partner's completion (guide, Partner Dispatch Completion Response)."""
+
+    cid: str
+    partner_ticket_id: str | None
+    status: RsaStatus
+    timestamp: Instant
+    confirmation: CompletionConfirmation
+    next_steps: NextSteps
+
+
+class RsaClosureSummary(Wire):
+    """What became of the request; the duration ends with the server's closing time."""
+
+    service_type: ServiceType | None
+    duration: str | None
+    duration_seconds: int | None
+    total_cost: int | None
+    customer_satisfaction: int | None
+    partner: str | None
+    provider: str | None
+
+
+class RsaClosureResponse(Wire):
+    """The answer to a closing (guide, RSA Closure Response)."""
+
+    cid: str
+    status: RsaStatus
+    timestamp: Instant
+    summary: RsaClosureSummary
+
+
+class KnownDriver(Wire):
+    """The driver, without the licence number."""
+
+    name: str | None
+    phone: str | None
+
+
+class KnownProviderVehicle(Wire):
+    """What comes, as the status answer shows it."""
+
+    type: str | None
+    license_plate: str | None
+
+
+class KnownProvider(Wire):
+    """Who comes, as the status answer shows it."""
+
+    id: str | None
+    name: str | None
+    phone: str | None
+    driver: KnownDriver | None
+    vehicle: KnownProviderVehicle | None
+
+
+class LocationTracking(Wire):
+    """Where everything is; distance in kilometres."""
+
+    current_location: TrackedPlace | None
+    breakdown_location: KnownPlace | None
+    destination: KnownPlace | None
+    estimated_distance: float | None
+    estimated_arrival: Instant | None
+
+
+class KnownCustomer(Wire):
+    """Who asked for help."""
+
+    name: str | None
+    phone: str | None
+
+
+class RsaTimelineLine(Wire):
+    """What happened, when, and who did it (TCU, APP, SYSTEM, an agent, a partner or a role)."""
+
+    status: RsaStatus
+    timestamp: Instant
+    description: str
+    actor: str
+
+
+class RsaStatusResponse(Wire):
+    """Everything about one request (guide, RSA Status Response); `timestamp` says since when the status holds."""
+
+    vin: str
+    cid: str
+    status: RsaStatus
+    timestamp: Instant
+    service_type: ServiceType | None
+    priority: Priority
+    partner: str | None
+    partner_ticket_id: str | None
+    provider: KnownProvider | None
+    location_tracking: LocationTracking
+    timeline: tuple[RsaTimelineLine, ...]
+    estimated_cost: CostEstimate | None
+    customer_info: KnownCustomer | None
+    anomalies: tuple[str, ...]
+
+
+class HistoryCost(Wire):
+    """What it cost, in minor units."""
+
+    amount: int | None
+    currency: str | None
+    payment_method: str | None
+
+
+class RsaHistoryEntry(Wire):
+    """One request of a vehicle's history; a closed one shows COMPLETED, and its own status in `incidentStatus`."""
+
+    cid: str
+    timestamp: Instant
+    service_type: ServiceType | None
+    status: RsaStatus
+    incident_status: RsaStatus
+    priority: Priority
+    partner: str | None
+    provider: str | None
+    duration: str | None
+    duration_seconds: int | None
+    cost: HistoryCost | None
+    breakdown_location: str | None
+    destination: str | None
+    customer_satisfaction: int | None
+    agent_id: str | None
+    completion_time: Instant | None
+    notes: str | None
+
+
+class RsaHistorySummary(Wire):
+    """Figures over the vehicle's whole history; null without data."""
+
+    total_incidents: int
+    total_cost: int | None
+    average_satisfaction: float | None
+    most_used_service: ServiceType | None
+    last_service_date: Instant | None
+
+
+class RsaHistoryResponse(Wire):
+    """A page of a vehicle's requests, newest first (guide, RSA History Response)."""
+
+    vin: str
+    incidents: tuple[RsaHistoryEntry, ...]
+    total: int
+    summary: RsaHistorySummary
+    pagination: Pagination

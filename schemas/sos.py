@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from schemas.base import Instant, PhoneNumber, ShortText, Text, Vin, Wire
+from schemas.call import CallStatus
+from schemas.problem import Pagination
 from schemas.vehicle import Location, Uplinked, VehicleStatus
 
 
@@ -40,7 +42,7 @@ class Urgency(StrEnum):
     LOW = "LOW"
 
 
-SosCid = Annotated[str, StringConstraints(pattern=r"^SOS_\d{8}_\d{3,9}$"), Field(examples=["SOS_20260307_001"])]
+SosCid = Annotated[str, StringConstraints(pattern=r"^SOS_[0-9]{8}_[0-9]{3,9}$"), Field(examples=["SOS_20260307_001"])]
 
 
 class SosConsent(Wire):
@@ -135,3 +137,265 @@ class SosCloseRequest(Wire):
     emergency_services: EmergencyServices | None = None
     customer_status: CustomerStatus | None = None
     follow_up_required: bool | None = None
+
+
+class Availability(StrEnum):
+    """Whether a counselor can take an incident."""
+
+    AVAILABLE = "AVAILABLE"
+    BUSY = "BUSY"
+    OFFLINE = "OFFLINE"
+
+
+class AgentAvailabilityRequest(Wire):
+    """A counselor starts, pauses or ends work (design, section 5)."""
+
+    agent_id: ShortText | None = None
+    availability: Availability
+
+
+class AgentAvailabilityResponse(Wire):
+    """The counselor as now known, since when."""
+
+    agent_id: str
+    name: str
+    availability: Availability
+    timestamp: Instant
+
+
+class KnownLocation(Wire):
+    """Where it happened."""
+
+    latitude: float
+    longitude: float
+    address: str | None
+
+
+class TrackedLocation(KnownLocation):
+    """Where the vehicle is: accuracy in metres, and when it said so."""
+
+    accuracy: float | None
+    last_update: Instant | None
+
+
+class ContactCenter(Wire):
+    """How and when the customer reaches somebody; waiting times are null without data to compute them from."""
+
+    phone: str | None
+    available: bool
+    estimated_wait_time: str | None
+    estimated_wait_seconds: int | None
+    agent_id: str | None
+
+
+class InitialVoiceCall(Wire):
+    """The call that is being set up to the customer."""
+
+    status: CallStatus
+    phone_number: str | None
+    session_id: str
+
+
+class SosIncidentResponse(Wire):
+    """The answer to a press in the app (guide, SOS Incident Response); `queuePlace` is 1 for the next in the queue."""
+
+    cid: str
+    vin: str
+    status: SosStatus
+    timestamp: Instant
+    emergency_type: EmergencyType
+    urgency: Urgency
+    location: KnownLocation | None
+    contact_center: ContactCenter
+    voice_call: InitialVoiceCall | None
+    estimated_response_time: str | None
+    estimated_response_seconds: int | None
+    queue_place: int | None
+    anomalies: tuple[str, ...]
+
+
+class SosClosureSummary(Wire):
+    """What became of the incident; the duration ends with the server's closing time."""
+
+    emergency_type: EmergencyType
+    duration: str | None
+    duration_seconds: int | None
+    services_dispatched: tuple[str, ...]
+    customer_safe: bool | None
+    agent: str | None
+
+
+class SosClosureResponse(Wire):
+    """The answer to a closing (guide, SOS Closure Response)."""
+
+    cid: str
+    status: SosStatus
+    timestamp: Instant
+    summary: SosClosureSummary
+
+
+class ReportedVehicleStatus(Wire):
+    """The vehicle's condition; `source` is PRESS or TELEMETRY, `stale` says that it is older than five minutes."""
+
+    drivable: bool | None
+    engine_status: str | None
+    battery_voltage: float | None
+    fuel_level: float | None
+    dtc_codes: tuple[str, ...] | None
+    transmission_status: str | None
+    as_of: Instant
+    source: str
+    stale: bool
+
+
+class CallAgent(Wire):
+    """The counselor who talks."""
+
+    agent_id: str
+    name: str
+    extension: str | None
+
+
+class Recording(Wire):
+    """Off, unless the customer agreed and a recording system is attached."""
+
+    enabled: bool
+    url: str | None
+    duration: int | None
+
+
+class VoiceCallStatus(Wire):
+    """The latest call of the incident; seconds, and volts as the vehicle reported them with the call."""
+
+    session_id: str
+    status: CallStatus
+    start_time: Instant | None
+    duration: int | None
+    agent: CallAgent | None
+    recording: Recording
+    battery_voltage: float | None
+
+
+class DispatchInfo(Wire):
+    """Which emergency service was sent."""
+
+    dispatched: bool
+    service_type: str | None
+    provider: str | None
+    estimated_arrival: Instant | None
+    status: str | None
+    contact_number: str | None
+    unit_number: str | None
+
+
+class TimelineLine(Wire):
+    """What happened, when, and who did it (TCU, APP, SYSTEM, an agent, a partner or a role)."""
+
+    status: str
+    timestamp: Instant
+    description: str
+    actor: str
+
+
+class SosStatusResponse(Wire):
+    """Everything about one incident (guide, SOS Status Response), with the center's side and the press's anomalies."""
+
+    cid: str
+    vin: str
+    status: SosStatus
+    timestamp: Instant
+    emergency_type: EmergencyType
+    urgency: Urgency
+    location: TrackedLocation | None
+    description: str | None
+    contact_number: str | None
+    vehicle_status: ReportedVehicleStatus | None
+    voice_call: VoiceCallStatus | None
+    dispatch_info: DispatchInfo
+    timeline: tuple[TimelineLine, ...]
+    contact_center: ContactCenter
+    queue_place: int | None
+    anomalies: tuple[str, ...]
+
+
+class SosHistoryEntry(Wire):
+    """One incident of a vehicle's history; the duration is in seconds to the server's closing time, null while open."""
+
+    cid: str
+    timestamp: Instant
+    emergency_type: EmergencyType
+    status: SosStatus
+    urgency: Urgency
+    duration: int | None
+    duration_seconds: int | None
+    location: KnownLocation | None
+    services_dispatched: tuple[str, ...]
+    customer_safe: bool | None
+    agent_id: str | None
+    completion_time: Instant | None
+    notes: str | None
+
+
+class SosHistorySummary(Wire):
+    """Figures over the vehicle's whole history, test calls left out; null without data."""
+
+    total_incidents: int
+    emergency_types: dict[str, int]
+    average_response_time: str | None
+    average_response_seconds: int | None
+    customer_satisfaction: float | None
+    last_incident_date: Instant | None
+
+
+class SosHistoryResponse(Wire):
+    """A page of a vehicle's incidents, newest first (guide, SOS History Response)."""
+
+    vin: str
+    incidents: tuple[SosHistoryEntry, ...]
+    total: int
+    summary: SosHistorySummary
+    pagination: Pagination
+
+
+class AgentCall(Wire):
+    """The call of an incident as its counselor's list shows it."""
+
+    session_id: str
+    status: CallStatus
+    start_time: Instant | None
+
+
+class AgentIncident(Wire):
+    """One open incident of a counselor; the call's duration in seconds, until now where it goes on."""
+
+    cid: str
+    vin: str
+    emergency_type: EmergencyType
+    urgency: Urgency
+    status: SosStatus
+    timestamp: Instant
+    location: KnownLocation | None
+    customer_name: str | None
+    contact_number: str | None
+    call_duration: int | None
+    voice_call: AgentCall | None
+
+
+class AgentIncidentsSummary(Wire):
+    """The counselor's open incidents by urgency, and the pace of the last 30 days."""
+
+    critical_urgency: int
+    high_urgency: int
+    medium_urgency: int
+    low_urgency: int
+    average_handling_time: str | None
+    average_handling_seconds: int | None
+
+
+class AgentIncidentsResponse(Wire):
+    """A counselor's open incidents, oldest first (guide, Agent Active Incidents Response)."""
+
+    agent_id: str
+    active_incidents: tuple[AgentIncident, ...]
+    total: int
+    summary: AgentIncidentsSummary

@@ -1,0 +1,1 @@
+"""Rows become the guides' answers: pure, the time is passed in."""

@@ -1,0 +1,125 @@
+"""How the system is, derived from what was measured a moment ago."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from api.answers.words import milliseconds, sos_duration, whole_seconds
+from db.processes import STALE_AFTER, Process
+from db.sos import CenterLoad, Pace
+from schemas import health as wire
+from schemas.health import Health, PartHealth
+
+_NOTHING_ATTACHED = "nothing is attached that could be measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was just read; durations in seconds."""
+
+    database_s: float
+    connections: int
+    processes: Sequence[Process]
+    load: CenterLoad
+    pace: Pace
+    active_calls: int
+    rsa_dispatches: int
+    available_agents: int
+    api_latency_s: float | None
+    api_uptime_s: float
+    api_ready: bool
+
+
+def health_response(measured: Measured, *, now: datetime) -> wire.SystemHealthResponse:
+    """Return the SOS guide's System Health Status Response."""
+    ingest, rules = _kind("ingest", measured.processes, now=now), _kind("rules", measured.processes, now=now)
+    api = PartHealth.OPERATIONAL if measured.api_ready else PartHealth.DEGRADED
+    load = measured.load
+    return wire.SystemHealthResponse(
+        status=_overall(ingest.status, rules.status, api),
+        timestamp=now,
+        systems=wire.Systems(
+            api=wire.ApiHealth(
+                status=api,
+                response_time=milliseconds(measured.api_latency_s),
+                response_time_seconds=_rounded(measured.api_latency_s),
+                uptime=None,  # a share of time up can't be measured from inside the process
+                uptime_seconds=int(measured.api_uptime_s),
+            ),
+            database=wire.DatabaseHealth(
+                status=PartHealth.OPERATIONAL,
+                response_time=f"{round(measured.database_s * 1000)}ms",
+                response_time_seconds=round(measured.database_s, 6),
+                connections=measured.connections,
+            ),
+            ingest=ingest,
+            rules=rules,
+            voice_system=wire.VoiceHealth(
+                status=PartHealth.UNKNOWN,
+                reason=_NOTHING_ATTACHED,
+                active_calls=measured.active_calls,
+                queue_length=load.queued,
+                average_wait_time=sos_duration(measured.pace.response_s),
+                average_wait_seconds=whole_seconds(measured.pace.response_s),
+            ),
+            dispatch_system=wire.DispatchHealth(
+                status=PartHealth.UNKNOWN,
+                reason=_NOTHING_ATTACHED,
+                active_dispatches=load.dispatched + measured.rsa_dispatches,
+                average_response_time=None,
+            ),
+            notification_system=wire.NotificationHealth(
+                status=PartHealth.UNKNOWN, reason=_NOTHING_ATTACHED, delivery_rate=None, pending_notifications=None
+            ),
+        ),
+        metrics=wire.HealthMetrics(
+            total_incidents_today=load.today,
+            active_incidents=load.active,
+            available_agents=measured.available_agents,
+            system_load=f"{round(100 * os.getloadavg()[0] / (os.cpu_count() or 1))}%",
+        ),
+        alerts=tuple(_alerts(measured, {"ingest": ingest, "rules": rules}, now=now)),
+    )
+
+
+def _kind(kind: str, processes: Sequence[Process], *, now: datetime) -> wire.ProcessHealth:
+    """Return how the processes of one kind are; a process's name begins with its kind, as ingest@host:123."""
+    known = [process for process in processes if process.name.split("@")[0] == kind]
+    alive = [process for process in known if now - process.beat_at < STALE_AFTER]
+    ready = [process for process in alive if process.ready]
+    status = PartHealth.OPERATIONAL if ready else PartHealth.DEGRADED if alive else PartHealth.DOWN
+    return wire.ProcessHealth(
+        status=status,
+        alive=len(alive),
+        ready=len(ready),
+        last_beat=max((process.beat_at for process in known), default=None),
+    )
+
+
+def _overall(ingest: PartHealth, rules: PartHealth, api: PartHealth) -> Health:
+    if PartHealth.DOWN in {ingest, rules}:  # no SOS can come in, or none can be seen to
+        return Health.DOWN
+    return Health.HEALTHY if {ingest, rules, api} == {PartHealth.OPERATIONAL} else Health.DEGRADED
+
+
+def _alerts(measured: Measured, kinds: dict[str, wire.ProcessHealth], *, now: datetime) -> list[wire.Alert]:
+    said: list[tuple[str, str]] = []
+    for name, kind in kinds.items():
+        if kind.status is PartHealth.DOWN:
+            since = "never seen" if kind.last_beat is None else "silent"
+            said.append(("CRITICAL", f"no {name} process is alive ({since})"))
+        elif kind.status is PartHealth.DEGRADED:
+            said.append(("WARNING", f"no {name} process is ready"))
+    if not measured.api_ready:
+        said.append(("WARNING", "this api process is not ready"))
+    if measured.load.queued:
+        noun = "incident waits" if measured.load.queued == 1 else "incidents wait"
+        said.append(("WARNING", f"{measured.load.queued} {noun} for a counselor"))
+    if not measured.available_agents:
+        said.append(("INFO", "no counselor is available"))
+    return [wire.Alert(level=level, message=message, timestamp=now) for level, message in said]
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,91 @@
+"""The application: its routes, and the parts that live as long as it does."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import errors
+from api.hub import Hub
+from api.metrics import Metrics
+from api.observe import Observe
+from api.reader import EventReader
+from api.readiness import keep_beating
+from api.resources import KeyRing, Resources
+from api.routes import agents, operations, partners, rsa, sos, streams, system
+from api.settings import ApiSettings
+from db.pool import open_pool
+from schemas.problem import Problem
+
+_ROUTERS = (sos, agents, system, streams, rsa, partners, operations)
+_DESCRIPTION = """SOS and roadside assistance as the SOS and RSA API Developer Guides describe them.
+Errors are RFC 9457 problems with a stable `code`; every answer carries `X-Request-ID`."""
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """Return the application; it connects when its lifespan begins."""
+    metrics = Metrics()
+    app = FastAPI(
+        title="TCU telematics backend",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=_lifespan(settings, metrics),
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.add_middleware(Observe, metrics=metrics)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """End the open streams, so that the server need not wait for them; called on the loop."""
+    parts: Resources | None = getattr(app.state, "resources", None)
+    if parts is not None:
+        parts.reader.stop()
+        parts.hub.close()
+
+
+def _lifespan(settings: ApiSettings, metrics: Metrics) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        name = f"api@{socket.gethostname()}:{os.getpid()}"
+        pool = open_pool(settings.database_url, name="tcu-api", max_size=settings.api_connections)
+        hub = Hub(metrics, bound=settings.stream_queue)
+        reader = EventReader(settings.database_url, hub, asyncio.get_running_loop(), name="tcu-api-events")
+        parts = Resources(settings, name, pool, KeyRing(pool, settings.environment), hub, reader, metrics)
+        app.state.resources = parts
+        reader.start()
+        beating = asyncio.create_task(keep_beating(parts))
+        try:
+            yield
+        finally:
+            end_streams(app)
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+            await asyncio.to_thread(reader.join)
+            await asyncio.to_thread(pool.close)
+
+    return lifespan
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document with the model of problems; FastAPI's own validation error never occurs."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        models = document["components"]["schemas"]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            models.pop(unused, None)
+        problem = Problem.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+        models |= problem.pop("$defs")
+        models["Problem"] = problem
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,127 @@
+"""Every error as RFC 9457 `application/problem+json`: the one place where domain errors become HTTP statuses."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api import logs
+from api.access import ForbiddenError, UnauthenticatedError
+from db.errors import Unavailable
+from rules.errors import ConflictError, DomainError, IllegalMoveError, NotFoundError, UnprocessableError
+from schemas.problem import FieldProblem, Problem
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+
+_STATUS: dict[type[DomainError], HTTPStatus] = {
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+_CODES = {
+    HTTPStatus.BAD_REQUEST: "MALFORMED_JSON",
+    HTTPStatus.NOT_FOUND: "NO_SUCH_ROUTE",
+    HTTPStatus.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "BODY_TOO_LARGE",
+}
+
+
+class UnavailableError(Exception):
+    """This process cannot serve the request now; the same again may succeed."""
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: Sequence[FieldProblem] | None = None,
+    current_status: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem as a response; the request id is that of the present request."""
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=logs.request_id(),
+        current_status=current_status,
+        errors=tuple(errors) if errors is not None else None,
+    )
+    absent = {name for name in ("errors", "current_status") if getattr(body, name) is None}
+    text = body.model_dump_json(by_alias=True, exclude=absent)
+    return Response(text, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def unexpected() -> Response:
+    """Return what a caller is told of a fault of ours: nothing but the request id that finds it in the logs."""
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "something went wrong here; the request id finds it in the logs"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every error as a problem."""
+    app.add_exception_handler(DomainError, _domain)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for unavailable in (*Unavailable, UnavailableError):
+        app.add_exception_handler(unavailable, _unavailable)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of these error answers."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def _domain(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, DomainError)  # noqa: S101 - registered for this type only
+    status = next(found for type_, found in _STATUS.items() if isinstance(error, type_))
+    if isinstance(error, UnauthenticatedError):
+        challenge = 'Bearer realm="tcu"' + ("" if error.code == "KEY_MISSING" else ', error="invalid_token"')
+        return problem(status, error.code, str(error), headers={"WWW-Authenticate": challenge})
+    if isinstance(error, UnprocessableError):
+        return problem(status, error.code, str(error), errors=[_field("body", error.field, str(error))])
+    current = error.status if isinstance(error, IllegalMoveError) else None
+    return problem(status, error.code, str(error), current_status=current)
+
+
+def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
+    found = error.errors()
+    if any(one["type"] == "json_invalid" for one in found):
+        return problem(HTTPStatus.BAD_REQUEST, "MALFORMED_JSON", "expected a JSON object")
+    fields = [_field(str(one["loc"][0]), ".".join(map(str, one["loc"][1:])), str(one["msg"])) for one in found]
+    named = ", ".join(dict.fromkeys(field.field or field.place for field in fields))
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID", f"cannot take {named}", errors=fields)
+
+
+def _field(place: str, field: str, message: str) -> FieldProblem:
+    message = message.removeprefix("Value error, ").replace("Input should be", "expected").replace("Field r", "r")
+    return FieldProblem(field=field, place=place, message=message)
+
+
+def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
+    status = HTTPStatus(error.status_code)
+    detail = "expected a JSON object" if status is HTTPStatus.BAD_REQUEST else str(error.detail)
+    return problem(status, _CODES.get(status, status.name), detail, headers=error.headers)
+
+
+def _unavailable(_request: Request, error: Exception) -> Response:
+    logs.warn_unavailable(error)
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "UNAVAILABLE",
+        "the service is not available at the moment; try again",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )

@@ -1,0 +1,31 @@
+"""The guides' examples, for `/docs`: what the documentation shows is what was agreed on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def example(name: str) -> dict[str, Any]:
+    """Return one example of the guides."""
+    found: dict[str, Any] = json.loads(Path(__file__).with_name(f"{name}.json").read_text())
+    return found
+
+
+def asked(name: str) -> dict[str, Any]:
+    """Return the OpenAPI extra of an operation whose request body the guide shows."""
+    media = {"application/json": {"example": example(name)}}
+    return {"requestBody": {"content": media}}
+
+
+def told(name: str, *, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of an answer that the guide shows."""
+    return {
+        status: {"description": "As the guide prints it", "content": {"application/json": {"example": example(name)}}}
+    }
+
+
+def streamed(name: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of a stream whose events the guide shows."""
+    text = f"id: 1\ndata: {json.dumps(example(name), ensure_ascii=False)}\n\n"
+    content = {"text/event-stream": {"schema": {"type": "string"}, "example": text}}
+    return {200: {"description": "Events, as the guide prints them, without end", "content": content}}

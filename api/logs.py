@@ -1,0 +1,86 @@
+"""JSON logs with request id and cid, and without personal data: no token, phone, name, coordinate, VIN or payload."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+_facts: ContextVar[dict[str, str] | None] = ContextVar("facts", default=None)
+_INNERMOST = 25
+"""Frames of a traceback that are kept, the innermost."""
+
+
+def begin(request_id: str) -> dict[str, str]:
+    """Return the facts that every log line of this request carries; `about` adds to them, also from threads."""
+    facts = {"requestId": request_id}
+    _facts.set(facts)
+    return facts
+
+
+def about(cid: str) -> None:
+    """Note which incident the present request is about."""
+    facts = _facts.get()
+    if facts is not None:
+        facts["cid"] = cid
+
+
+def request_id() -> str:
+    """Return the id of the present request, empty outside of one."""
+    return (_facts.get() or {}).get("requestId", "")
+
+
+def configure() -> None:
+    """Send structlog's and the standard library's lines to stdout, one JSON object each."""
+    shared: list[structlog.typing.Processor] = [
+        _add_facts,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _describe_exception,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def _add_facts(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in (_facts.get() or {}).items():
+        line.setdefault(name, value)
+    return line
+
+
+def _describe_exception(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Replace an exception by its type and where it was raised: its message may quote a row or a payload."""
+    given = line.pop("exc_info", None)
+    error = given[1] if isinstance(given, tuple) else (sys.exc_info()[1] if given is True else given)
+    if isinstance(error, BaseException):
+        frames = traceback.extract_tb(error.__traceback__)[-_INNERMOST:]
+        line["error"] = type(error).__name__
+        line["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        if (sqlstate := getattr(error, "sqlstate", None)) is not None:
+            line["sqlstate"] = sqlstate
+    return line
+
+
+def warn_unavailable(error: Exception) -> None:
+    """Log that a request could not be served now."""
+    structlog.get_logger().warning("unavailable", exc_info=error)

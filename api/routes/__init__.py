@@ -1,0 +1,3 @@
+"""One module of endpoints per service."""
+
+BASE = "/api/v1/safety"

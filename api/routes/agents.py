@@ -1,0 +1,70 @@
+"""Counselors: what they work on, and whether they are free."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from api import access
+from api.answers import sos as answers
+from api.deps import Caller, Database, expect_same
+from api.errors import documented
+from api.examples import told
+from api.routes import BASE
+from api.routes.sos import PACE_OVER
+from db import agents, calls, sos, vehicles
+from rules.apply import sos as apply
+from rules.errors import NotFoundError
+from schemas import sos as wire
+
+router = APIRouter(prefix=BASE, tags=["SOS"])
+
+AgentId = Annotated[str, Path(alias="agentId", pattern=r"^[A-Za-z0-9_.\-]{1,128}$", examples=["AGENT_001"])]
+
+
+@router.get(
+    "/sos/agents/{agentId}/incidents",
+    responses=told("sos_agent_active_incidents_response") | documented(401, 403, 404, 422, 503),
+    summary="Agent Active SOS Incidents Query",
+)
+def get_incidents(agent_id: AgentId, caller: Caller, pool: Database) -> wire.AgentIncidentsResponse:
+    """The counselor's open incidents, oldest first."""
+    access.check_agent(caller, agent_id)
+    now = datetime.now(UTC)
+    with pool.connection() as conn:
+        if agents.get(conn, agent_id) is None:
+            raise NotFoundError(f"there is no agent {agent_id}")
+        incidents = [i for i in sos.of_agent(conn, agent_id) if access.sees_incidents_of(caller, i.vin)]
+        known = {vin: vehicle for vin in {i.vin for i in incidents} if (vehicle := vehicles.get(conn, vin))}
+        return answers.agent_incidents_response(
+            agent_id,
+            incidents,
+            calls.of_incidents(conn, [i.cid for i in incidents]),
+            known,
+            sos.handling_of_agent(conn, agent_id, since=now - PACE_OVER),
+            now=now,
+        )
+
+
+@router.put(
+    "/sos/agents/{agentId}/availability",
+    responses=documented(400, 401, 403, 404, 413, 422, 503),
+    summary="Counselor starts, pauses or ends work",
+)
+def put_availability(
+    agent_id: AgentId, request: wire.AgentAvailabilityRequest, caller: Caller, pool: Database
+) -> wire.AgentAvailabilityResponse:
+    """Note whether the counselor is free; a free one is given the head of the queue, and is BUSY then."""
+    access.check_agent(caller, agent_id)
+    expect_same(request.agent_id, agent_id, field="agentId")
+    with pool.connection() as conn:
+        apply.set_availability(conn, agent_id, request.availability, now=datetime.now(UTC))
+        agent = agents.get(conn, agent_id)
+        if agent is None:
+            raise NotFoundError(f"there is no agent {agent_id}")
+        return wire.AgentAvailabilityResponse(
+            agent_id=agent.agent_id,
+            name=agent.name,
+            availability=wire.Availability(agent.availability),
+            timestamp=agent.changed_at,
+        )

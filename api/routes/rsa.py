@@ -1,0 +1,129 @@
+"""The RSA service of the call center and the app."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api import access, logs
+from api.answers import rsa as answers
+from api.deps import (
+    Caller,
+    Database,
+    HandledVin,
+    Parts,
+    ReadableVin,
+    RequestableVin,
+    expect_same,
+    known_vehicle,
+)
+from api.errors import documented
+from api.examples import asked, told
+from api.routes import BASE
+from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
+from db import rsa
+from db.pool import Connection
+from db.rsa import RsaIncident
+from rules.apply import rsa as apply
+from rules.errors import NotFoundError
+from schemas import rsa as wire
+
+router = APIRouter(prefix=BASE, tags=["RSA"])
+
+Cid = Annotated[wire.RsaCid | None, Query(description="the incident; the vehicle's latest without it")]
+
+
+@router.get(
+    "/vehicles/{vin}/rsa/status",
+    responses=told("rsa_status_response") | documented(401, 404, 422, 503),
+    summary="RSA Incident Status Query",
+)
+def get_status(vin: ReadableVin, pool: Database, cid: Cid = None) -> wire.RsaStatusResponse:
+    """Everything about one request of the vehicle."""
+    with pool.connection() as conn:
+        vehicle = known_vehicle(conn, vin)
+        incident = _of_vehicle(conn, vin, cid)
+        logs.about(incident.cid)
+        return answers.status_response(incident, rsa.timeline(conn, incident.cid), vehicle)
+
+
+@router.get(
+    "/vehicles/{vin}/rsa/history",
+    responses=told("rsa_history_response") | documented(401, 404, 422, 503),
+    summary="RSA Incident History Query",
+)
+def get_history(
+    vin: ReadableVin, pool: Database, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0
+) -> wire.RsaHistoryResponse:
+    """The vehicle's requests, newest first."""
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        incidents = rsa.history(conn, vin, limit=limit, offset=offset)
+        return answers.history_response(vin, incidents, rsa.history_summary(conn, vin), limit=limit, offset=offset)
+
+
+@router.post(
+    "/vehicles/{vin}/rsa/request",
+    status_code=201,
+    responses=documented(400, 401, 404, 409, 413, 422, 503),
+    summary="Roadside assistance requested in the app",
+)
+def press(
+    vin: RequestableVin, request: wire.RsaIncidentRequest, pool: Database, parts: Parts
+) -> wire.RsaIncidentResponse:
+    """Open a request, or join the vehicle's open one."""
+    expect_same(request.vin, vin, field="vin")
+    now = datetime.now(UTC)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        pressed = apply.Press(
+            vin, "APP", request, occurred_at=now, received_at=now, priority=request.priority, cid=request.cid
+        )
+        cid = apply.press(conn, pressed, now=now)
+        logs.about(cid)
+        incident = apply.of_vehicle(conn, vin, cid)
+        return answers.incident_response(incident, phone=parts.settings.contact_center_phone)
+
+
+@router.post(
+    "/vehicles/{vin}/rsa/dispatch",
+    responses=told("rsa_dispatch_response") | documented(400, 401, 403, 404, 409, 413, 422, 503),
+    openapi_extra=asked("rsa_dispatch_request"),
+    summary="RSA Dispatch Request",
+)
+def dispatch(
+    vin: HandledVin, request: wire.RsaDispatchRequest, caller: Caller, pool: Database
+) -> wire.RsaDispatchResponse:
+    """Send a partner to the vehicle."""
+    expect_same(request.vin, vin, field="vin")
+    access.check_speaks_for(caller, request.agent_id)
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        return answers.dispatch_response(apply.dispatch(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
+
+
+@router.post(
+    "/vehicles/{vin}/rsa/close",
+    responses=told("rsa_closure_response") | documented(400, 401, 403, 404, 409, 413, 422, 503),
+    openapi_extra=asked("rsa_closure_request"),
+    summary="RSA Incident Closure",
+)
+def close(vin: HandledVin, request: wire.RsaCloseRequest, caller: Caller, pool: Database) -> wire.RsaClosureResponse:
+    """End the request with what it came to."""
+    expect_same(request.vin, vin, field="vin")
+    access.check_speaks_for(caller, request.agent_id)
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        return answers.closure_response(apply.close(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
+
+
+def _of_vehicle(conn: Connection, vin: str, cid: str | None) -> RsaIncident:
+    """Return the vehicle's incident, the latest where none is named. Raises NotFoundError."""
+    if cid is not None:
+        return apply.of_vehicle(conn, vin, cid)
+    latest = rsa.history(conn, vin, limit=1, offset=0)
+    if not latest:
+        raise NotFoundError("this vehicle has no RSA incident")
+    return latest[0]

@@ -1,0 +1,75 @@
+"""The event streams of SOS and RSA."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.concurrency import run_in_threadpool
+from sse_starlette import EventSourceResponse
+
+from api import access
+from api.access import Action
+from api.deps import Caller, Key, Parts, known_vehicle
+from api.errors import documented
+from api.examples import streamed
+from api.resources import Resources
+from api.routes import BASE
+from api.stream import open_stream
+from schemas.incident import Service
+
+router = APIRouter(prefix=BASE)
+
+Vin = Annotated[str | None, Query(description="only this vehicle's events")]
+
+
+async def _resume_after(
+    last_event_id: Annotated[str | None, Header(description="resume behind this event")] = None,
+    in_query: Annotated[str | None, Query(alias="lastEventId", description="the same without a header")] = None,
+) -> str | None:
+    return last_event_id or in_query
+
+
+ResumeAfter = Annotated[str | None, Depends(_resume_after)]
+
+_RESPONSES = documented(401, 403, 404, 503)
+
+
+@router.get(
+    "/sos/events",
+    tags=["SOS"],
+    response_class=EventSourceResponse,
+    responses=streamed("sos_real_time_event") | _RESPONSES,
+    summary="SOS Real-time Event Reception (SSE)",
+)
+async def sos_events(
+    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: Vin = None
+) -> EventSourceResponse:
+    """Changes of SOS incidents as they happen, as far as the key may see them."""
+    await _check(parts, caller, vin)
+    return await open_stream(parts, key=key, caller=caller, service=Service.SOS, vin=vin, last_event_id=resume_after)
+
+
+@router.get(
+    "/rsa/events",
+    tags=["RSA"],
+    response_class=EventSourceResponse,
+    responses=streamed("rsa_real_time_event") | _RESPONSES,
+    summary="RSA Processing Status Real-time Query (SSE)",
+)
+async def rsa_events(
+    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: Vin = None
+) -> EventSourceResponse:
+    """Changes of RSA requests as they happen, as far as the key may see them."""
+    await _check(parts, caller, vin)
+    return await open_stream(parts, key=key, caller=caller, service=Service.RSA, vin=vin, last_event_id=resume_after)
+
+
+async def _check(parts: Resources, caller: access.Principal, vin: str | None) -> None:
+    access.check_stream(caller)
+    if vin is not None:
+        access.check_vehicle(caller, vin, Action.READ)
+        await run_in_threadpool(_check_known, parts, vin)
+
+
+def _check_known(parts: Resources, vin: str) -> None:
+    with parts.pool.connection() as conn:
+        known_vehicle(conn, vin)

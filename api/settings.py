@@ -1,0 +1,28 @@
+"""What can be set from outside."""
+
+from enum import StrEnum
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Environment(StrEnum):
+    """Where this process runs."""
+
+    DEMO = "demo"
+    PRODUCTION = "production"
+
+
+class ApiSettings(BaseSettings):
+    """The variables of the api process, each with the prefix TCU_."""
+
+    model_config = SettingsConfigDict(env_prefix="TCU_", extra="ignore", frozen=True)
+
+    database_url: str = Field(description="PostgreSQL with TimescaleDB, as postgresql://user:password@host:port/name")
+    api_host: str = Field(default="127.0.0.1", description="address to listen on")
+    api_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    environment: Environment = Field(default=Environment.PRODUCTION, description="demo or production")
+    contact_center_phone: str | None = Field(default=None, description="the call center's number, shown to customers")
+    api_connections: int = Field(default=20, ge=2, le=200, description="most database connections of the pool")
+    stream_queue: int = Field(default=1000, ge=1, description="events a stream may be behind before it is closed")
+    stream_send_timeout_s: float = Field(default=20, gt=0, description="seconds after which a silent reader is closed")
