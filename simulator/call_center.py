@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from schemas.base import format_instant
-from schemas.rsa import RsaStatus
+from schemas.rsa import RsaResult, RsaStatus
 from schemas.sos import SosStatus
 from simulator.messages import message_id
 from simulator.public_api import Json, PublicApi
@@ -12,8 +12,8 @@ from simulator.public_api import Json, PublicApi
 AGENT = "AGENT_001"
 PARTNER = "SAMSUNG_FIRE"
 
-_SOS_OVER = {SosStatus.RESOLVED, SosStatus.CLOSED, SosStatus.CANCELLED}
-_RSA_OVER = {RsaStatus.CLOSED, RsaStatus.REJECTED, RsaStatus.CANCELLED}
+_SOS_OVER = {SosStatus.CLOSED, SosStatus.CANCELLED}
+_RSA_OVER = {RsaStatus.CLOSED, RsaStatus.CANCELLED}
 
 
 async def sos_status(api: PublicApi, vin: str, cid: str) -> Json:
@@ -118,10 +118,16 @@ async def close_rsa(api: PublicApi, rng: Random, vin: str, cid: str, ticket: str
     return await api.post(f"/vehicles/{vin}/rsa/close", body, idempotency_key=message_id(rng))
 
 
-async def cancel_rsa(api: PublicApi, rng: Random, vin: str, cid: str) -> Json:
-    """Cancel an RSA incident that nobody needs any more."""
-    body = {"cid": cid, "reason": "The vehicle runs again"}
-    return await api.post(f"/vehicles/{vin}/rsa/cancel", body, idempotency_key=message_id(rng))
+async def end_rsa(api: PublicApi, rng: Random, vin: str, cid: str) -> Json:
+    """Close an RSA incident that was not brought to its end, whatever its state."""
+    body = {
+        "cid": cid,
+        "result": RsaResult.NOT_COMPLETED,
+        "agentId": AGENT,
+        "notes": "The vehicle runs again.",
+        "followUpRequired": False,
+    }
+    return await api.post(f"/vehicles/{vin}/rsa/close", body, idempotency_key=message_id(rng))
 
 
 async def close_open_sos(api: PublicApi, rng: Random, vin: str) -> list[str]:
@@ -134,19 +140,13 @@ async def close_open_sos(api: PublicApi, rng: Random, vin: str) -> list[str]:
 
 
 async def end_open_rsa(api: PublicApi, rng: Random, vin: str) -> list[str]:
-    """Close or cancel the vehicle's open RSA incidents, which would absorb the next press, and return their cids."""
-    ended = []
-    for incident in (await api.get(f"/vehicles/{vin}/rsa/history")).get("incidents", []):
-        # The history's own status says COMPLETED of closed ones too (design, REST decisions).
-        status, cid = incident.get("incidentStatus", incident["status"]), incident["cid"]
-        if status in _RSA_OVER:
-            continue
-        if status == RsaStatus.COMPLETED:
-            await close_rsa(api, rng, vin, cid, (await rsa_status(api, vin, cid))["partnerTicketId"])
-        else:
-            await cancel_rsa(api, rng, vin, cid)
-        ended.append(cid)
-    return ended
+    """Close the vehicle's open RSA incidents, which would absorb the next press, and return their cids."""
+    history = await api.get(f"/vehicles/{vin}/rsa/history")
+    # The history's own status says COMPLETED of closed ones too (design, REST decisions).
+    open_ = [entry["cid"] for entry in history.get("incidents", []) if entry["incidentStatus"] not in _RSA_OVER]
+    for cid in open_:
+        await end_rsa(api, rng, vin, cid)
+    return open_
 
 
 def _entry(history: Json, cid: str) -> Json:

@@ -134,7 +134,7 @@ async def _help(car: _Car, rng: Random, state: driving.VehicleState) -> None:
             await call_center.close_sos(car.api, rng, vin, cid)
         else:
             cid = await _receipted(tcu, Uplink.RSA, messages.rsa_from_the_road(rng, state, tcu.now()))
-            await call_center.cancel_rsa(car.api, rng, vin, cid)
+            await call_center.end_rsa(car.api, rng, vin, cid)
     except TimeoutError:
         car.notify(f"{vin} got no receipt within {_RECEIPT_S:.0f} s")
         car.report.incidents_left_open += 1

@@ -58,7 +58,7 @@ async def sos(stage: Stage) -> None:
 async def rsa(stage: Stage) -> None:
     """A breakdown from the press of the button over the partner's tow truck to the closed incident."""
     for cid in await call_center.end_open_rsa(stage.api, stage.rng, stage.tcu.vin):
-        stage.tell(Verb.DONE, f"{cid} of an earlier run ended", None)
+        stage.tell(Verb.DONE, f"{cid} of an earlier run closed", None)
     async with stage.api.events(Service.RSA) as events:
         cid = await _press_rsa(stage, events)
         ticket = await _dispatch(stage, events, cid)
