@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from db.pool import Connection
 from db.statements import statements
@@ -54,7 +54,7 @@ class KnownRange:
 def append(conn: Connection, event: NewEvent) -> None:
     """Write an event in the caller's transaction and wake the sequencer when that commits."""
     values = {name: getattr(event, name) for name in NewEvent.__slots__}
-    conn.execute(_SQL["append"], values | {"data": Jsonb(event.data)})
+    conn.execute(_SQL["append"], values | {"data": Json(event.data)})
     conn.execute(_SQL["notify_appended"])
 
 

@@ -46,7 +46,13 @@ def make_client(settings: WorkerSettings, client_id: str, *, manual_ack: bool) -
     client.tls_set(ca_certs=str(settings.mqtt_ca), certfile=str(settings.mqtt_cert), keyfile=str(settings.mqtt_key))
     client.max_inflight_messages_set(1000)
     client.connect_timeout = 5
+    # Small packets at once: Nagle's algorithm would hold a receipt until the broker's delayed ACK, some 40 ms.
+    client.on_socket_open = _without_delay
     return client
+
+
+def _without_delay(_client: mqtt.Client, _data: Any, opened: Any) -> None:
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Session:

@@ -10,12 +10,13 @@ CREATE TABLE events (
     cid          text,
     partner      text,
     occurred_at  timestamptz NOT NULL,
-    data         jsonb NOT NULL,
+    data         json NOT NULL,
     appended_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX events_sequence ON events (sequence);
 CREATE INDEX events_unsequenced ON events (event_id) WHERE sequence IS NULL;
 COMMENT ON TABLE events IS 'Every change of an incident or command, written in the transaction that made it.';
+COMMENT ON COLUMN events.data IS 'The guide''s data object; json, not jsonb, so that its fields stay in the documented order.';
 COMMENT ON COLUMN events.sequence IS
     'Given after the commit by one elected sequencer, so that a reader who asks for what is greater than its last skips none.';
 
