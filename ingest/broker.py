@@ -1,5 +1,6 @@
 """A durable MQTT 5 session that acknowledges a message only when told to, after the commit."""
 
+import hashlib
 import random
 import select
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -40,9 +42,22 @@ class Outgoing:
     payload: bytes
 
 
-def make_client(settings: WorkerSettings, client_id: str, *, manual_ack: bool) -> mqtt.Client:
-    """Return an MQTT 5 client with the worker's certificate; it is not connected yet."""
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=manual_ack)
+def client_id(key: Path, name: str) -> str:
+    """Return the client id of one of the worker's sessions: the same for all workers with this key.
+
+    The broker hands a session to whoever names it, with whatever certificate; so no vehicle may be able to guess it.
+    """
+    return f"ingest-{name}-{hashlib.sha256(key.read_bytes()).hexdigest()[:32]}"
+
+
+def make_client(settings: WorkerSettings, name: str, *, manual_ack: bool) -> mqtt.Client:
+    """Return an MQTT 5 client for one of the worker's sessions; it is not connected yet."""
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id(settings.mqtt_key, name),
+        protocol=mqtt.MQTTv5,
+        manual_ack=manual_ack,
+    )
     client.tls_set(ca_certs=str(settings.mqtt_ca), certfile=str(settings.mqtt_cert), keyfile=str(settings.mqtt_key))
     client.max_inflight_messages_set(1000)
     client.connect_timeout = 5
@@ -62,13 +77,13 @@ class Session:
     were not settled before the connection broke are delivered again by the broker (MQTT 5 §4.4).
     """
 
-    def __init__(self, settings: WorkerSettings, *, client_id: str, filters: Sequence[str]) -> None:
+    def __init__(self, settings: WorkerSettings, *, name: str, filters: Sequence[str]) -> None:
         self.inbox = Inbox(
             messages_max=settings.ingest_buffer_max, bytes_max=settings.ingest_buffer_bytes_max, on_room=self._wake
         )
         self.ready = False
         self._settings = settings
-        self._client_id = client_id
+        self._name = name
         self._filters = filters
         self._connection = 0
         self._settled: deque[tuple[Sequence[Received], Sequence[Outgoing]]] = deque()
@@ -77,7 +92,7 @@ class Session:
         self._wake_receiver.setblocking(False)  # noqa: FBT003 - socket's own spelling
         self._wake_sender.setblocking(False)  # noqa: FBT003 - socket's own spelling
         self._client = self._make_client()
-        self._thread = Thread(target=self._run, name=client_id)
+        self._thread = Thread(target=self._run, name=f"session-{name}")
 
     def start(self) -> None:
         """Begin to connect, and again whenever the connection breaks, with growing pauses."""
@@ -97,7 +112,7 @@ class Session:
         self._wake_sender.close()
 
     def _make_client(self) -> mqtt.Client:
-        client = make_client(self._settings, self._client_id, manual_ack=True)
+        client = make_client(self._settings, self._name, manual_ack=True)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -114,7 +129,7 @@ class Session:
                 self._connect()
                 self._serve()
             except OSError as error:
-                log.warning("broker_unreachable", session=self._client_id, error=str(error))
+                log.warning("broker_unreachable", session=self._name, error=str(error))
             self._lost()
             # A connection that stood for a while was a good one: begin again with short pauses.
             pause_s = 0.2 if time.monotonic() - began > BACKOFF_MAX_S else min(pause_s * 2, BACKOFF_MAX_S)
@@ -185,7 +200,7 @@ class Session:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
-            log.error("broker_refused", session=self._client_id, reason=str(reason))
+            log.error("broker_refused", session=self._name, reason=str(reason))
             return
         self._connection += 1
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
@@ -196,10 +211,10 @@ class Session:
     ) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
-            log.error("subscription_refused", session=self._client_id, reasons=refused)
+            log.error("subscription_refused", session=self._name, reasons=refused)
             return
         self.ready = True
-        log.info("session_ready", session=self._client_id)
+        log.info("session_ready", session=self._name)
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         self.inbox.put(
@@ -207,7 +222,7 @@ class Session:
         )
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        log.warning("broker_connection_ended", session=self._client_id, reason=str(reason))
+        log.warning("broker_connection_ended", session=self._name, reason=str(reason))
 
     def _wake(self) -> None:
         # A full pipe already means that the thread will wake.

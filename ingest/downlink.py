@@ -45,7 +45,7 @@ class DownlinkSender:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._stopping = StopSignal()
-        self._client = make_client(settings, "ingest-downlink", manual_ack=False)
+        self._client = make_client(settings, "downlink", manual_ack=False)
         self._thread = Thread(target=self._run, name="downlink")
 
     @property

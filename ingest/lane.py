@@ -33,9 +33,7 @@ class Lane:
         self.name = name
         self.stored = 0
         self._settings = settings
-        self._session = Session(
-            settings, client_id=f"ingest-{name}", filters=[uplink_topic("+", kind) for kind in kinds]
-        )
+        self._session = Session(settings, name=name, filters=[uplink_topic("+", kind) for kind in kinds])
         self._known_vins: set[str] = set()
         self._stopping = Event()
         self._conn: Connection | None = None

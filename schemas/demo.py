@@ -1,6 +1,7 @@
 """What the demo seeds, and what a production start refuses: the guides' token, vehicles, agents and partners."""
 
 DEMO_TOKEN = "sk_4f9c7b8e2d1a6c0f3e7a9b5d8c1e4f2a7c6d9e0b3f5a8c1d4e7f9b2c6a1e3d"  # noqa: S105 - printed in the guides
+CONTACT_CENTER_PHONE = "1588-1234"
 DEMO_VINS = ("KMHSH81C7LU123456", "KMHSH81C7LU123457")
 DEMO_AGENTS = {
     "AGENT_001": "Kim Counselor",

@@ -35,7 +35,7 @@ def _announce(values: dict[str, str]) -> None:
     url = values["TCU_API_URL"]
     typer.echo(f"""
   API, to read and try   {url}/docs
-  live SOS events        curl -N -H 'Authorization: Bearer {values["TCU_DEMO_TOKEN"]}' {url}/api/v1/sos/events
+  live SOS events        curl -N -H 'Authorization: Bearer {values["TCU_DEMO_TOKEN"]}' {url}/api/v1/safety/sos/events
   broker (mutual TLS)    {values["TCU_MQTT_HOST"]}:{values["TCU_MQTT_PORT"]}
   Ctrl-C stops all of it
 """)

@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass
 
 from mosquitto import pki
-from schemas.demo import DEMO_TOKEN
+from schemas.demo import CONTACT_CENTER_PHONE, DEMO_TOKEN
 from stack import broker, postgres
 from stack.places import CHECKOUT, Places, remembered_ports
 from stack.server import ServerCommand
@@ -43,6 +43,7 @@ def settle(places: Places) -> Settings:
     values = {
         "TCU_ENVIRONMENT": "demo",
         "TCU_DEMO_TOKEN": DEMO_TOKEN,
+        "TCU_CONTACT_CENTER_PHONE": CONTACT_CENTER_PHONE,
         "TCU_API_HOST": HOST,
         "TCU_API_PORT": own.get("TCU_API_PORT", str(ports["api"])),
         "TCU_INGEST_METRICS_PORT": str(ports["ingest-metrics"]),

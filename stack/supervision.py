@@ -116,7 +116,7 @@ def _program(process: ServerCommand, logs: Path, *, autostart: bool, priority: i
         "autostart": str(autostart).lower(),
         "autorestart": "true",
         "startsecs": "1",
-        "startretries": "10",
+        "startretries": "100",  # each a second later than the one before
         "priority": str(priority),
         "stopsignal": process.stop_signal.name.removeprefix("SIG"),
         "stopwaitsecs": str(STOP_WAIT_S),

@@ -13,6 +13,7 @@ from paho.mqtt.properties import Properties
 
 from db import processes
 from db.pool import connect
+from ingest.broker import client_id
 from mosquitto import pki
 from stack.broker import Broker
 from stack.server import Server, ServerCommand
@@ -53,8 +54,9 @@ def worker_environment(broker: Broker, pki_dir: Path, database_url: str) -> dict
 def end_sessions(broker: Broker, pki_dir: Path) -> None:
     """Drop what the broker keeps for a worker, so that the next test's begins with nothing."""
     credentials = pki.issue_service(pki_dir, "ingest")
-    for client_id in ("ingest-urgent", "ingest-bulk", "ingest-downlink"):
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
+    for name in ("urgent", "bulk", "downlink"):
+        own_id = client_id(credentials.key, name)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=own_id, protocol=mqtt.MQTTv5)
         client.tls_set(str(broker.ca), str(credentials.certificate), str(credentials.key))
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0

@@ -158,11 +158,11 @@ def test_a_retained_publish_is_refused_and_not_kept(
     assert asyncio.run(story()) == []
 
 
-def test_too_large_a_message_is_not_delivered_and_its_vehicle_stays_connected(
+def test_a_message_above_the_contracts_size_reaches_the_worker_which_judges_it(
     broker: Broker, vehicle: pki.Credentials, worker: pki.Credentials
 ) -> None:
-    topic = f"tcu/v1/{VIN}/up/status"
-    largest = b"x" * MAX_PAYLOAD_BYTES
+    topic = f"tcu/v1/{VIN}/up/sos"
+    large = b"x" * (4 * MAX_PAYLOAD_BYTES)
 
     async def story() -> list[tuple[str, bytes]]:
         async with (
@@ -170,12 +170,11 @@ def test_too_large_a_message_is_not_delivered_and_its_vehicle_stays_connected(
             connected(broker, vehicle, aiomqtt.ProtocolVersion.V311) as mine,
         ):
             await ear.subscribe(topic, qos=1)
-            await mine.publish(topic, largest, qos=1)
-            await mine.publish(topic, largest + b"x", qos=1)
+            await mine.publish(topic, large, qos=1)
             await mine.publish(topic, b"sentinel", qos=1)
             return await received_until(ear, b"sentinel")
 
-    assert asyncio.run(story()) == [(topic, largest)]
+    assert asyncio.run(story()) == [(topic, large)]
 
 
 CONNECT = bytes.fromhex("10 10 0004 4d515454 04 02 003c 0004 74657374")

@@ -9,7 +9,7 @@ import pytest
 from db import messages, sos, vehicles
 from db.pool import Connection
 from schemas.base import format_instant
-from schemas.topics import Downlink, Uplink
+from schemas.topics import MAX_PAYLOAD_BYTES, Downlink, Uplink
 from stack.server import Server, wait_until
 from tests.tcu import Tcu, message
 
@@ -135,6 +135,18 @@ def test_an_unreadable_status_is_quarantined_and_the_one_behind_it_stored(
     eventually(conn, "SELECT speed_kph FROM vehicle_status", [(43.0,)])
     (kept,) = messages.list_quarantine(conn, limit=10, offset=0, with_replayed=True)
     assert (kept.payload, kept.reason, kept.vin) == (payload, reason, VIN)
+
+
+def test_an_oversized_message_is_quarantined_but_a_press_is_raised(
+    tcu: Connect, conn: Connection
+) -> None:
+    vehicle = tcu(VIN)
+    padding = "x" * MAX_PAYLOAD_BYTES
+    vehicle.send(Uplink.STATUS, speedKph=1.0, note=padding)
+    receipt = vehicle.receipt_of(vehicle.send(Uplink.SOS, emergencyType="FIRE", note=padding))
+    (incident,) = sos.load(conn, [receipt["cid"]])
+    assert incident.emergency_type == "FIRE"
+    eventually(conn, "SELECT reason FROM quarantine", [("TOO_LARGE",)])
 
 
 def test_the_same_bad_bytes_again_are_counted(tcu: Connect, conn: Connection) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-yaml = pytest.importorskip("yaml")
+import yaml
 
 CHECKOUT = Path(__file__).parents[2]
 ONCE = {"pki", "migrate"}
