@@ -19,7 +19,6 @@ from db.pool import connect
 from schemas.demo import DEMO_TOKEN
 
 GRACE_S = 5
-_UNREAD_MS = 60_000
 _BACKLOG = 2048
 
 
@@ -53,7 +52,7 @@ def serve(settings: ApiSettings) -> None:
         timeout_graceful_shutdown=GRACE_S,
         backlog=_BACKLOG,
     )
-    listener = _listen(settings)
+    listener = listen(settings)
     host, port = listener.getsockname()[:2]
     structlog.get_logger().info("serving", host=host, port=port, environment=settings.environment)
     ApiServer(config, app).run(sockets=[listener])
@@ -94,13 +93,14 @@ def main() -> int:
     return 0
 
 
-def _listen(settings: ApiSettings) -> socket.socket:
+def listen(settings: ApiSettings) -> socket.socket:
+    """Return the socket to serve on."""
     family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Inherited by each connection: one whose client takes nothing is dropped by the kernel. Closing it is not enough,
     # because what was written before keeps it open until somebody reads it.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.stream_send_timeout_s * 1000))
     listener.bind((settings.api_host, settings.api_port))
     return listener
 

@@ -11,7 +11,8 @@ from db import events
 from db.errors import DatabaseError
 from db.pool import Connection, connect
 
-POLL_S = 1.0
+POLL_S = 0.25
+"""Also how long the process waits for the thread when it leaves; a poll that finds nothing is one index look-up."""
 STALE_AFTER_S = 10.0
 _PAGE = 500
 _BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -41,7 +42,7 @@ class EventReader:
 
     def join(self) -> None:
         """Wait until the thread has ended."""
-        self._thread.join(timeout=2 * POLL_S)
+        self._thread.join(timeout=10)
 
     def lag_s(self) -> float | None:
         """Return the time since the streams were last up to date, None before the first read."""

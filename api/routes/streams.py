@@ -30,7 +30,7 @@ async def _resume_after(
 
 ResumeAfter = Annotated[str | None, Depends(_resume_after)]
 
-_RESPONSES = documented(401, 403, 404, 503)
+_RESPONSES = documented(401, 403, 404, 422, 503)
 
 
 @router.get(

@@ -1,0 +1,158 @@
+"""The API as tests run it: the real application on a real server and database, in a thread of the test's process."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import structlog
+import uvicorn
+
+from api.__main__ import ApiServer, listen
+from api.app import create_app
+from api.settings import ApiSettings, Environment
+from db import agents, events, keys, partners, vehicles
+from db.pool import connect
+from schemas.access import Role
+from stack.server import wait_until
+
+BASE = "/api/v1/safety"
+VIN = "KMHSH81C7LU123456"
+OTHER_VIN = "KMHSH81C7LU123457"
+PARTNER = "SAMSUNG_FIRE"
+OTHER_PARTNER = "HYUNDAI_ROAD"
+AGENT = "AGENT_001"
+OPERATOR = "sk_operator"
+
+# To pytest's log capture instead of the terminal.
+structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.stdlib.LoggerFactory())
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A served API; `call` speaks for the operator unless told otherwise."""
+
+    url: str
+    database_url: str
+    server: ApiServer
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, token: str | None = OPERATOR, **kwargs: Any
+    ) -> httpx.Response:
+        """Return the answer; `path` is relative to the base path unless it begins with two slashes."""
+        url = self.url + (path.removeprefix("/") if path.startswith("//") else BASE + path)
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        headers |= kwargs.pop("headers", {})
+        if body is not None:
+            kwargs["json"] = body
+        return httpx.request(method, url, headers=headers, timeout=30, verify=False, **kwargs)  # noqa: S501 - plain http
+
+    def add_key(self, token: str, role: Role, **rights: Any) -> str:
+        """Store a key and return it."""
+        with connect(self.database_url, name="tests") as conn:
+            keys.put(conn, token, label="test", role=role, **rights)
+        return token
+
+    def sequence(self) -> int:
+        """Number the events, as the rules process does, and return how many there were."""
+        with connect(self.database_url, name="tests", autocommit=True) as conn:
+            return events.sequence(conn)
+
+
+def seed(database_url: str) -> None:
+    """Add the vehicles, counselor, partners and the operator's key that the tests speak of."""
+    with connect(database_url, name="tests") as conn:
+        for vin in (VIN, OTHER_VIN):
+            vehicles.describe(
+                conn, vin, make="BMW", model="320i", model_year=2022, customer_name="Hong Gildong",
+                customer_phone="+82-10-1234-5678",
+            )  # fmt: skip
+        agents.put(conn, AGENT, name="Kim Counselor", extension="801")
+        partners.put(conn, PARTNER, name="Samsung Fire")
+        partners.put(conn, OTHER_PARTNER, name="Hyundai Road")
+        keys.put(conn, OPERATOR, label="operator", role=Role.OPERATOR, every_vehicle=True)
+
+
+@contextmanager
+def serving(database_url: str, **settings: Any) -> Iterator[Api]:
+    """Give the seeded API, ready; ends its streams and the server."""
+    seed(database_url)
+    chosen = {"environment": Environment.DEMO, "contact_center_phone": "1588-1234", "api_port": 0} | settings
+    parsed = ApiSettings(database_url=database_url, **chosen)
+    app = create_app(parsed)
+    listener = listen(parsed)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    server = ApiServer(config, app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    port = listener.getsockname()[1]
+    thread.start()
+    api = Api(f"http://127.0.0.1:{port}", database_url, server)
+    try:
+        wait_until(lambda: _is_ready(api), wait_s=15)
+        yield api
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def _is_ready(api: Api) -> bool:
+    try:
+        return api.call("GET", "//readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a stream; `sequence` is its id, `kind` its `event:` field."""
+
+    sequence: int
+    kind: str
+    data: dict[str, Any]
+
+
+class Stream:
+    """An open event stream, read block by block; blocks without data only move `last_id`."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.last_id: str | None = None
+        self._lines = response.iter_lines()
+
+    def next(self) -> Message | None:
+        """Return the next message, None where the stream has ended."""
+        kind, data = "message", ""
+        for line in self._lines:
+            name, _, value = line.partition(": ")
+            if name == "id":
+                self.last_id = value
+            elif name == "event":
+                kind = value
+            elif name == "data":
+                data += value
+            elif not line and data:
+                assert self.last_id is not None
+                return Message(int(self.last_id), kind, json.loads(data))
+        return None
+
+    def take(self, count: int) -> list[Message]:
+        """Return as many messages. Fails where the stream ends before."""
+        found = [self.next() for _ in range(count)]
+        assert None not in found, "the stream ended"
+        return [message for message in found if message is not None]
+
+
+@contextmanager
+def streaming(
+    api: Api, path: str = "/sos/events", *, token: str = OPERATOR, last_id: str | None = None, params: Any = None
+) -> Iterator[Stream]:
+    """Give a stream that is registered: what is sequenced from now on comes."""
+    headers = {"Authorization": f"Bearer {token}"} | ({} if last_id is None else {"Last-Event-ID": last_id})
+    url = api.url + BASE + path
+    with httpx.stream("GET", url, headers=headers, params=params, timeout=30, verify=False) as response:  # noqa: S501
+        assert response.status_code == 200, response.read()
+        yield Stream(response)

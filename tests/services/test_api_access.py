@@ -1,0 +1,172 @@
+"""Who may see what: generated from the routes, so that a new route is covered or fails here."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from api.app import create_app
+from api.settings import ApiSettings
+from db import keys
+from db.pool import connect
+from schemas.access import Role
+from tests.api import AGENT, BASE, OPERATOR, OTHER_PARTNER, OTHER_VIN, PARTNER, VIN, Api, serving
+from tests.contract.examples import guide
+
+UNKNOWN_VIN = "KMHSH81C7LU999999"
+WITHOUT = {"owner": Role.OWNER, "guardian": Role.GUARDIAN, "driver": Role.DRIVER, "agent": Role.AGENT}
+
+BODIES: dict[str, Any] = {
+    "GET /vehicles/{vin}/sos/status": None,
+    "GET /vehicles/{vin}/sos/history": None,
+    "POST /vehicles/{vin}/sos": guide("sos_incident_request"),
+    "POST /vehicles/{vin}/sos/close": guide("sos_closure_request"),
+    "GET /vehicles/{vin}/rsa/status": None,
+    "GET /vehicles/{vin}/rsa/history": None,
+    "POST /vehicles/{vin}/rsa/request": {"serviceType": "TOWING"},
+    "POST /vehicles/{vin}/rsa/dispatch": guide("rsa_dispatch_request"),
+    "POST /vehicles/{vin}/rsa/close": guide("rsa_closure_request"),
+    "POST /partners/{partner}/dispatch/confirm": guide("rsa_partner_dispatch_confirmation_request"),
+    "POST /partners/{partner}/service/complete": guide("rsa_partner_dispatch_completion_request"),
+    "GET /sos/agents/{agentId}/incidents": None,
+    "PUT /sos/agents/{agentId}/availability": {"availability": "AVAILABLE"},
+    "GET /sos/events": None,
+    "GET /rsa/events": None,
+    "GET /sos/system/health": None,
+}
+"""A good body for each route that asks for a key."""
+
+OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+"""Routes that tell nothing of anybody."""
+
+
+def routes() -> list[str]:
+    app = create_app(ApiSettings(database_url="postgresql://nowhere/none"))
+    found = [
+        f"{method} {route.path.removeprefix(BASE)}"
+        for route in iter_route_contexts(app.routes)
+        if route.path not in OPEN
+        for method in sorted((route.methods or set()) - {"HEAD"})
+    ]
+    assert len(found) >= 16, "the routes were not found"
+    return found
+
+
+ROUTES = routes()
+VEHICLE_ROUTES = [route for route in ROUTES if "{vin}" in route]
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Api]:
+    with serving(database_url) as served:
+        yield served
+
+
+def ask(api: Api, route: str, *, token: str | None, vin: str = VIN, partner: str = PARTNER) -> Any:
+    method, path = route.split(" ")
+    path = path.replace("{vin}", vin).replace("{partner}", partner).replace("{agentId}", AGENT)
+    body = BODIES[route]
+    if body is not None:
+        body = {name: value for name, value in body.items() if name != "vin"}
+    return api.call(method, path, body, token=token)
+
+
+def told(response: Any) -> dict[str, Any]:
+    return {name: value for name, value in response.json().items() if name != "requestId"}
+
+
+def test_a_key_without_the_vehicle_is_answered_as_if_the_vehicle_were_unknown(api: Api) -> None:
+    tokens = [api.add_key(f"sk_{name}", role, vins=[OTHER_VIN]) for name, role in WITHOUT.items()]
+    tokens.append(api.add_key("sk_partner", Role.PARTNER, partner=PARTNER, every_vehicle=True))
+    tokens.append(api.add_key("sk_analyst", Role.ANALYST, every_vehicle=True))
+    for route in VEHICLE_ROUTES:
+        unknown = ask(api, route, token=OPERATOR, vin=UNKNOWN_VIN)
+        assert unknown.status_code == 404, route
+        for token in tokens:
+            answer = ask(api, route, token=token)
+            assert (answer.status_code, told(answer)) == (404, told(unknown)), (route, token)
+
+
+def test_a_key_without_the_vehicle_is_refused_before_its_body_is_looked_at(api: Api) -> None:
+    token = api.add_key("sk_owner", Role.OWNER, vins=[OTHER_VIN])
+    for route in VEHICLE_ROUTES:
+        method, path = route.split(" ")
+        assert api.call(method, path.replace("{vin}", VIN), {}, token=token).status_code == 404, route
+
+
+@pytest.mark.parametrize("vin", ["KMHSH81C7LU12345", "kmhsh81c7lu123456", "%00MHSH81C7LU12345", "%F0%9F%9A%97"])
+def test_a_text_that_is_no_vin_is_an_unknown_vehicle(api: Api, vin: str) -> None:
+    for route in VEHICLE_ROUTES:
+        assert ask(api, route, token=OPERATOR, vin=vin).status_code == 404, route
+
+
+def test_every_route_asks_for_a_key(api: Api) -> None:
+    for route in ROUTES:
+        for token, code in ((None, "KEY_MISSING"), ("sk_nobody", "KEY_UNKNOWN")):
+            answer = ask(api, route, token=token)
+            assert (answer.status_code, answer.json()["code"]) == (401, code), route
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer"), route
+
+
+def test_an_expired_and_a_revoked_key_are_refused(api: Api) -> None:
+    now = datetime.now(UTC)
+    api.add_key("sk_old", Role.OPERATOR, every_vehicle=True, expires_at=now - timedelta(seconds=1))
+    api.add_key("sk_gone", Role.OPERATOR, every_vehicle=True)
+    with connect(api.database_url, name="tests") as conn:
+        found = keys.find(conn, "sk_gone")
+        assert found is not None
+        assert keys.revoke(conn, found.key_id, at=now)
+    for token, code in (("sk_old", "KEY_EXPIRED"), ("sk_gone", "KEY_REVOKED")):
+        answer = api.call("GET", f"/vehicles/{VIN}/sos/history", token=token)
+        assert (answer.status_code, answer.json()["code"]) == (401, code)
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.GUARDIAN, Role.DRIVER])
+def test_who_has_the_vehicle_reads_and_asks_for_help_but_does_not_handle(api: Api, role: Role) -> None:
+    token = api.add_key("sk_holder", role, vins=[VIN])
+    assert ask(api, "POST /vehicles/{vin}/sos", token=token).status_code == 201
+    assert ask(api, "GET /vehicles/{vin}/sos/status", token=token).status_code == 200
+    assert ask(api, "GET /vehicles/{vin}/sos/history", token=token).status_code == 200
+    assert ask(api, "POST /vehicles/{vin}/sos/close", token=token).status_code == 403
+    assert ask(api, "POST /vehicles/{vin}/rsa/request", token=token).status_code == 201
+    assert ask(api, "GET /vehicles/{vin}/rsa/status", token=token).status_code == 200
+    assert ask(api, "POST /vehicles/{vin}/rsa/dispatch", token=token).status_code == 403
+    assert ask(api, "POST /vehicles/{vin}/rsa/close", token=token).status_code == 403
+    assert ask(api, "GET /sos/agents/{agentId}/incidents", token=token).status_code == 403
+    assert ask(api, "PUT /sos/agents/{agentId}/availability", token=token).status_code == 403
+
+
+def test_a_partner_speaks_for_itself_only(api: Api) -> None:
+    token = api.add_key("sk_partner", Role.PARTNER, partner=PARTNER)
+    agent = api.add_key("sk_agent", Role.AGENT, every_vehicle=True)
+    for route in (route for route in ROUTES if "{partner}" in route):
+        assert ask(api, route, token=token, partner=OTHER_PARTNER).json()["detail"] == "there is no such partner"
+        assert ask(api, route, token=agent).json()["detail"] == "there is no such partner"
+        assert ask(api, route, token=token).json()["detail"] == f"{PARTNER} has no dispatch RSA_20260307_001"
+
+
+def test_a_counselor_acts_in_no_other_counselors_name(api: Api) -> None:
+    token = api.add_key("sk_agent", Role.AGENT, every_vehicle=True, agent_id=AGENT)
+    assert api.call("GET", f"/sos/agents/{AGENT}/incidents", token=token).status_code == 200
+    assert api.call("GET", "/sos/agents/AGENT_002/incidents", token=token).status_code == 404
+    assert (
+        api.call("PUT", "/sos/agents/AGENT_002/availability", {"availability": "BUSY"}, token=token).status_code == 404
+    )
+    closing = guide("sos_closure_request") | {"agentId": "AGENT_002"}
+    assert api.call("POST", f"/vehicles/{VIN}/sos/close", closing, token=token).status_code == 403
+
+
+def test_a_counselors_list_leaves_out_vehicles_that_the_key_has_not(api: Api) -> None:
+    assert api.call("PUT", f"/sos/agents/{AGENT}/availability", {"availability": "AVAILABLE"}).status_code == 200
+    assert ask(api, "POST /vehicles/{vin}/sos", token=OPERATOR).status_code == 201
+    token = api.add_key("sk_agent", Role.AGENT, vins=[OTHER_VIN], agent_id=AGENT)
+    assert api.call("GET", f"/sos/agents/{AGENT}/incidents", token=token).json()["total"] == 0
+    assert api.call("GET", f"/sos/agents/{AGENT}/incidents").json()["total"] == 1
+
+
+def test_an_analyst_gets_no_personal_data(api: Api) -> None:
+    token = api.add_key("sk_analyst", Role.ANALYST, every_vehicle=True)
+    allowed = [route for route in ROUTES if ask(api, route, token=token).status_code < 400]
+    assert allowed == ["GET /sos/system/health"]

@@ -1,0 +1,191 @@
+"""How the process starts, tells that it can serve, and leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.readiness import hindrances
+from db import agents, keys, processes
+from db.pool import Connection, connect
+from db.processes import Process
+from schemas.access import Role
+from schemas.demo import DEMO_TOKEN
+from stack.server import wait_until
+from tests.api import AGENT, BASE, OPERATOR, VIN, Api, seed, serving, streaming
+from tests.contract.examples import guide
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Api]:
+    with serving(database_url) as served:
+        yield served
+
+
+def start(database_url: str, *, environment: str | None, port: int = 0) -> subprocess.Popen[str]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("TCU_")}
+    variables |= {"TCU_DATABASE_URL": database_url, "TCU_API_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    if environment is not None:
+        variables["TCU_ENVIRONMENT"] = environment
+    return subprocess.Popen(
+        [sys.executable, "-m", "api"],
+        cwd=CHECKOUT, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def add_demo_token(database_url: str) -> None:
+    with connect(database_url, name="tests") as conn:
+        keys.put(conn, DEMO_TOKEN, label="demo", role=Role.OPERATOR, every_vehicle=True)
+
+
+@pytest.mark.parametrize("environment", ["production", None], ids=["production", "by default"])
+def test_a_production_start_refuses_the_guides_token(database_url: str, environment: str | None) -> None:
+    add_demo_token(database_url)
+    process = start(database_url, environment=environment)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.count("\n")) == (1, "", 1)
+    assert "demo's token" in err
+    assert DEMO_TOKEN not in err
+
+
+def test_the_guides_token_opens_nothing_in_production_even_if_it_is_added_later(database_url: str) -> None:
+    with serving(database_url, environment="production") as api:
+        add_demo_token(database_url)
+        assert api.call("GET", f"/vehicles/{VIN}/sos/history", token=DEMO_TOKEN).status_code == 401
+        assert api.call("GET", f"/vehicles/{VIN}/sos/history").status_code == 200
+
+
+def test_a_setting_that_makes_no_sense_is_told_in_one_line(database_url: str) -> None:
+    process = start(database_url, environment="prodution")
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err.count("\n")) == (1, 1)
+    assert "TCU_ENVIRONMENT" in err
+
+
+def test_sigterm_ends_the_process_and_its_open_streams_in_order(database_url: str) -> None:
+    seed(database_url)
+    process = start(database_url, environment="production")
+    try:
+        assert process.stdout is not None
+        serving_line = process.stdout.readline()
+        port = int(serving_line.split('"port": ')[1].split(",")[0])
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{url}/readyz"), wait_s=20)
+        headers = {"Authorization": f"Bearer {OPERATOR}"}
+        with httpx.stream("GET", f"{url}{BASE}/sos/events", headers=headers, timeout=30) as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == ": position"
+            process.send_signal(signal.SIGTERM)
+            assert list(lines) == ["id: 0", ""]  # the answer ends as it should: no cut connection
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_ready_names_what_is_missing(api: Api, conn: Connection) -> None:
+    assert api.call("GET", "//readyz").json() == {"status": "ready", "reasons": []}
+    conn.execute("DELETE FROM schema_migrations WHERE name LIKE '0003%'")
+    conn.commit()
+    answer = api.call("GET", "//readyz")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["migration 0003_events is missing"]
+    assert api.call("GET", "//livez").status_code == 200
+
+
+def test_without_a_database_the_process_lives_and_is_not_ready() -> None:
+    url = "postgresql://tcu:x@127.0.0.1:1/none"
+    process = start(url, environment="demo")
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().split('"port": ')[1].split(",")[0])
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/livez"), wait_s=20)
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
+        assert answer.status_code == 503
+        assert answer.json()["reasons"] == ["the event reader is not up to date", "the database does not answer"]
+        headers = {"Authorization": f"Bearer {OPERATOR}"}
+        refused = httpx.get(f"http://127.0.0.1:{port}{BASE}/sos/events", headers=headers, timeout=30)
+        assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_the_process_reports_itself_with_its_figures(api: Api, conn: Connection) -> None:
+    def own() -> list[Process]:
+        conn.rollback()
+        return [p for p in processes.list_all(conn) if p.name.endswith(f":{os.getpid()}")]
+
+    with streaming(api):
+        wait_until(lambda: [p.figures["openStreams"] for p in own()] == [1], wait_s=20)
+    (process,) = own()
+    assert process.name.startswith("api@")
+    assert process.ready
+
+
+def test_metrics_count_by_route_and_name_no_vehicle(api: Api) -> None:
+    api.call("GET", f"/vehicles/{VIN}/sos/history")
+    api.call("GET", f"/vehicles/{VIN}/nothing")
+    text = api.call("GET", "//metrics").text
+    assert (
+        f'tcu_api_requests_total{{method="GET",route="{BASE}/vehicles/{{vin}}/sos/history",status="200"}} 1.0' in text
+    )
+    assert 'route="(none)",status="404"' in text
+    assert "tcu_api_stream_lag_seconds 0." in text
+    assert VIN not in text
+
+
+def test_health_is_down_without_worker_and_degraded_while_one_is_not_ready(api: Api, conn: Connection) -> None:
+    def health() -> tuple[str, str, str, list[str]]:
+        told = api.call("GET", "/sos/system/health").json()
+        levels = [f"{alert['level']}: {alert['message']}" for alert in told["alerts"]]
+        return told["status"], told["systems"]["ingest"]["status"], told["systems"]["rules"]["status"], levels
+
+    def beat(name: str, *, ready: bool, at: datetime) -> None:
+        processes.beat(conn, Process(name, at, at, ready, {}))
+        conn.commit()
+
+    now = datetime.now(UTC)
+    no_agent = "INFO: no counselor is available"
+    unseen = [f"CRITICAL: no {name} process is alive (never seen)" for name in ("ingest", "rules")]
+    assert health() == ("DOWN", "DOWN", "DOWN", [*unseen, no_agent])
+    beat("rules@a:1", ready=True, at=now)
+    beat("ingest@a:2", ready=True, at=now - timedelta(minutes=1))
+    assert health() == ("DOWN", "DOWN", "OPERATIONAL", ["CRITICAL: no ingest process is alive (silent)", no_agent])
+    beat("ingest@a:3", ready=False, at=now)
+    assert health() == ("DEGRADED", "DEGRADED", "OPERATIONAL", ["WARNING: no ingest process is ready", no_agent])
+    beat("ingest@a:3", ready=True, at=now)
+    agents.set_availability(conn, AGENT, "AVAILABLE", at=now)
+    conn.commit()
+    assert health() == ("HEALTHY", "OPERATIONAL", "OPERATIONAL", [])
+
+
+def test_health_counts_what_there_is_to_do(api: Api) -> None:
+    assert api.call("POST", f"/vehicles/{VIN}/sos", guide("sos_incident_request")).status_code == 201
+    told = api.call("GET", "/sos/system/health").json()
+    assert told["metrics"]["activeIncidents"] == told["metrics"]["totalIncidentsToday"] == 1
+    assert told["systems"]["voiceSystem"]["queueLength"] == 1
+    assert told["systems"]["voiceSystem"]["status"] == "UNKNOWN"
+    assert told["systems"]["database"]["connections"] >= 1
+    assert told["systems"]["database"]["responseTimeSeconds"] > 0
+
+
+def test_hindrances_are_none_while_all_is_well(api: Api) -> None:
+    assert hindrances(api.server.config.app.state.resources) == []  # type: ignore[union-attr]
