@@ -18,3 +18,6 @@ DATABASE_RETRIES = Counter(
 )
 REFUSED = Counter("tcu_ingest_refused_total", "Messages that PostgreSQL refused after they had decoded", ["lane"])
 DOWNLINKS = Counter("tcu_ingest_downlinks_total", "Messages sent to vehicles besides receipts", ["kind"])
+JUDGEMENTS_FAILED = Counter(
+    "tcu_ingest_judgements_failed_total", "Curfew judgements that failed; the message was stored"
+)

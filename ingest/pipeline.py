@@ -1,6 +1,6 @@
 """THE path: a batch of messages becomes rows, incidents and events in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +11,7 @@ from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
 from ingest.decode import Decoded, DecodedSos, Rejected, decode
 from ingest.inbox import Received
+from ingest.sights import Sight, judge_curfews, running
 from rules import sos as sos_rule
 from rules.apply import calls as apply_calls
 from rules.apply import commands as apply_commands
@@ -54,6 +55,7 @@ def store(conn: Connection, batch: Sequence[Received], *, known_vins: set[str], 
         fresh = messages.claim(conn, _claims(steps, batch)) if any(map(_needs_claim, steps)) else set()
         outcomes = [_apply(conn, step, received, fresh, now) for step, received in zip(steps, batch, strict=True)]
         _store_status(conn, steps, outcomes, batch)
+        judge_curfews(conn, _sights(steps, outcomes), now=now)
         _sync_clocks(conn, steps, now=now)
     return outcomes
 
@@ -197,6 +199,16 @@ def _store_status(
     ]
     if rows:
         telemetry.store_status(conn, rows)
+
+
+def _sights(steps: Sequence[Step], outcomes: Sequence[Outcome]) -> Iterator[Sight]:
+    for step, outcome in zip(steps, outcomes, strict=True):
+        if outcome.result is not ReceiptResult.STORED or isinstance(step, Rejected):
+            continue
+        if isinstance(step, DecodedSos):
+            yield step.vin, step.time.occurred_at, None
+        elif (runs := running(step.message)) is not None:
+            yield step.vin, step.time.occurred_at, runs
 
 
 def _sync_clocks(conn: Connection, steps: Sequence[Step], *, now: datetime) -> None:

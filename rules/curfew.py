@@ -170,8 +170,8 @@ class Violation:
     resolution: Resolution | None
 
     def minutes(self, now: datetime) -> int:
-        """Return its whole minutes so far."""
-        return int(((self.ended_at or now) - self.started_at).total_seconds() // 60)
+        """Return its whole minutes so far; 0 where it begins ahead of our clock."""
+        return max(0, int(((self.ended_at or now) - self.started_at).total_seconds() // 60))
 
 
 def severity(minutes: int) -> Severity:

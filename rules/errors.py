@@ -30,6 +30,12 @@ class IllegalMoveError(ConflictError):
         self.action = action
 
 
+class StaleError(DomainError):
+    """Somebody else has changed the thing since the caller read it (RFC 9110 §13.1.1)."""
+
+    code = "STALE"
+
+
 class UnprocessableError(DomainError):
     """The request is well formed and contradicts itself; `field` names where."""
 

@@ -96,11 +96,55 @@ def press(
     with pool.connection() as conn:
         known_vehicle(conn, vin)
         pressed = apply.Press(vin, "APP", request, occurred_at=now, received_at=now, cid=request.cid)
-        cid = apply.press(conn, pressed, now=now)
+        cid = apply.press_in_app(conn, pressed, now=now)
         logs.about(cid)
         incident = apply.of_vehicle(conn, vin, cid)
         center = _center(conn, incident, phone=parts.settings.contact_center_phone, now=now)
         return answers.incident_response(incident, calls.of_incident(conn, cid), center)
+
+
+@router.post(
+    "/vehicles/{vin}/sos/dispatch",
+    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    summary="Emergency service sent to the vehicle",
+)
+def dispatch(
+    vin: HandledVin, request: wire.SosDispatchRequest, caller: Caller, pool: Database
+) -> wire.SosDispatchResponse:
+    """Note which service the counselor sent; the same service again tells how far it has come."""
+    expect_same(request.vin, vin, field="vin")
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        return answers.dispatch_response(apply.dispatch(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
+
+
+@router.post(
+    "/vehicles/{vin}/sos/resolve",
+    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    summary="Emergency is over",
+)
+def resolve(vin: HandledVin, request: wire.SosResolveRequest, caller: Caller, pool: Database) -> wire.SosMoveResponse:
+    """Free the counselor; the incident is still to be closed."""
+    expect_same(request.vin, vin, field="vin")
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        return answers.move_response(apply.resolve(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
+
+
+@router.post(
+    "/vehicles/{vin}/sos/cancel",
+    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    summary="No emergency",
+)
+def cancel(vin: HandledVin, request: wire.SosCancelRequest, caller: Caller, pool: Database) -> wire.SosMoveResponse:
+    """End the incident and free the counselor. Only the center may: a customer under threat could be made to cancel."""
+    expect_same(request.vin, vin, field="vin")
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        return answers.move_response(apply.cancel(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(

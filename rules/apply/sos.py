@@ -9,10 +9,18 @@ from db.events import NewEvent
 from db.pool import Connection
 from db.sos import SosIncident
 from rules import sos as rule
+from rules.apply import curfew
 from rules.errors import ConflictError, NotFoundError
 from schemas.base import format_instant
 from schemas.call import CallStatus
-from schemas.sos import SosCloseRequest, SosReport, SosStatus
+from schemas.sos import (
+    SosCancelRequest,
+    SosCloseRequest,
+    SosDispatchRequest,
+    SosReport,
+    SosResolveRequest,
+    SosStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,13 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
     return incident.cid
 
 
+def press_in_app(conn: Connection, pressed: Press, *, now: datetime) -> str:
+    """Do as `press`, and end a curfew violation with it; the worker judges all vehicles of a batch after it instead."""
+    cid = press(conn, pressed, now=now)
+    curfew.judge(conn, pressed.vin, since=pressed.occurred_at, until=now, now=now)
+    return cid
+
+
 def close(conn: Connection, vin: str, request: SosCloseRequest, *, actor: str, now: datetime) -> SosIncident:
     """End the incident with what the counselor wrote, and free the counselor for the next in the queue.
 
@@ -79,7 +94,42 @@ def close(conn: Connection, vin: str, request: SosCloseRequest, *, actor: str, n
     announce(conn, closed, "SOS_CLOSED", at=now)
     if incident.agent_id is not None:
         _release(conn, incident.agent_id, now=now)
+    curfew.judge(conn, vin, since=now, until=now, now=now)  # driving on inside a curfew counts again
     return closed
+
+
+def dispatch(conn: Connection, vin: str, request: SosDispatchRequest, *, actor: str, now: datetime) -> SosIncident:
+    """Note which service was sent, or how far it has come. Raises NotFoundError and IllegalMoveError."""
+    incidents.lock(conn)
+    incident = of_vehicle(conn, vin, request.cid)
+    status = rule.advance(incident.status, rule.Action.DISPATCH)
+    info = rule.dispatch_info(incident.dispatch_info, request)
+    sos.set_dispatched(conn, incident.cid, status=status, dispatch_info=info, at=now)
+    sent = of_vehicle(conn, vin, request.cid)
+    words = f"{request.service_type} {request.status}"
+    named = ", ".join(name for name in (request.provider, request.unit_number) if name)
+    note(conn, sent, at=now, actor=actor, description=f"{words}: {named}" if named else words)
+    announce(conn, sent, "SOS_DISPATCHED", at=now)
+    return sent
+
+
+def resolve(conn: Connection, vin: str, request: SosResolveRequest, *, actor: str, now: datetime) -> SosIncident:
+    """Note that the emergency is over, and free the counselor. Raises NotFoundError and IllegalMoveError."""
+    incidents.lock(conn)
+    incident = of_vehicle(conn, vin, request.cid)
+    status = rule.advance(incident.status, rule.Action.RESOLVE)
+    sos.set_resolved(conn, incident.cid, status=status, notes=request.notes, at=now)
+    return _ended(conn, incident, actor=actor, description="Emergency resolved", now=now)
+
+
+def cancel(conn: Connection, vin: str, request: SosCancelRequest, *, actor: str, now: datetime) -> SosIncident:
+    """End an incident that was none, and free the counselor. Raises NotFoundError and IllegalMoveError."""
+    incidents.lock(conn)
+    incident = of_vehicle(conn, vin, request.cid)
+    status = rule.advance(incident.status, rule.Action.CANCEL)
+    sos.set_closed(conn, incident.cid, status=status, notes=request.reason, at=now)
+    words = f"Cancelled: {request.reason or 'no reason given'}"
+    return _ended(conn, incident, actor=actor, description=words, now=now)
 
 
 def set_availability(conn: Connection, agent_id: str, availability: str, *, now: datetime) -> None:
@@ -159,6 +209,16 @@ def call_data(call: VoiceCall) -> dict[str, object]:
 def mint_session(conn: Connection, *, now: datetime) -> str:
     """Return the id of a new voice call, as CALL-20260307-001."""
     return incidents.mint(conn, prefix="CALL", separator="-", now=now)
+
+
+def _ended(conn: Connection, before: SosIncident, *, actor: str, description: str, now: datetime) -> SosIncident:
+    """Return the incident as it ended, told to everybody, its counselor free for the next in the queue."""
+    ended = of_vehicle(conn, before.vin, before.cid)
+    note(conn, ended, at=now, actor=actor, description=description)
+    announce(conn, ended, f"SOS_{ended.status}", at=now)
+    if before.agent_id is not None:
+        _release(conn, before.agent_id, now=now)
+    return ended
 
 
 def _insert(conn: Connection, press: Press, *, now: datetime) -> SosIncident:

@@ -1,0 +1,325 @@
+"""Curfew policies, exceptions, consent, and what was judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from db.pool import Connection
+from db.statements import statements
+
+_SQL = statements("curfew")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One version of a vehicle's policy; `windows` as a list of {days, start, end}."""
+
+    policy_id: int
+    vin: str
+    valid_from: datetime
+    set_by: str
+    enabled: bool
+    timezone: str
+    windows: list[dict[str, Any]]
+    actions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CurfewException:
+    """A temporary release; it ends early where it was cancelled."""
+
+    exception_number: int
+    vin: str
+    reason: str
+    start_time: datetime
+    end_time: datetime
+    created_at: datetime
+    created_by: str
+    cancelled_at: datetime | None
+    announced: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """The driver granted or withdrew consent from an instant on."""
+
+    purpose: str
+    granted: bool
+    effective_at: datetime
+    recorded_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A vehicle with a policy: whether its engine ran when last seen."""
+
+    vin: str
+    running: bool
+    seen_at: datetime | None
+    judged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredViolation:
+    """One row of `curfew_violations` that was not retracted."""
+
+    violation_number: int
+    vin: str
+    started_at: datetime
+    ended_at: datetime | None
+    resolution: str | None
+    severity: str
+    latitude: float | None
+    longitude: float | None
+    detected_late: bool
+    detected_at: datetime
+
+
+def add_policy(
+    conn: Connection,
+    *,
+    vin: str,
+    valid_from: datetime,
+    set_by: str,
+    enabled: bool,
+    timezone: str,
+    windows: list[dict[str, Any]],
+    actions: Sequence[str],
+) -> int:
+    """Add a version of the vehicle's policy, watch the vehicle from now on, and return the version's id."""
+    conn.execute(_SQL["watch"], {"vin": vin, "at": valid_from})
+    row = conn.execute(
+        _SQL["add_policy"],
+        {
+            "vin": vin,
+            "valid_from": valid_from,
+            "set_by": set_by,
+            "enabled": enabled,
+            "timezone": timezone,
+            "windows": Jsonb(windows),
+            "actions": list(actions),
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101 - INSERT … RETURNING always returns
+    return int(row[0])
+
+
+def policies(conn: Connection, vin: str) -> list[Policy]:
+    """Return all versions of the vehicle's policy, oldest first."""
+    with conn.cursor(row_factory=class_row(Policy)) as cursor:
+        return cursor.execute(_SQL["policies"], {"vin": vin}).fetchall()
+
+
+def add_exception(
+    conn: Connection,
+    *,
+    vin: str,
+    reason: str,
+    start_time: datetime,
+    end_time: datetime,
+    created_at: datetime,
+    created_by: str,
+) -> CurfewException:
+    """Add a temporary release."""
+    values = {
+        "vin": vin,
+        "reason": reason,
+        "start_time": start_time,
+        "end_time": end_time,
+        "created_at": created_at,
+        "created_by": created_by,
+    }
+    with conn.cursor(row_factory=class_row(CurfewException)) as cursor:
+        return cursor.execute(_SQL["add_exception"], values).fetchall()[0]
+
+
+def exceptions(conn: Connection, vin: str) -> list[CurfewException]:
+    """Return the vehicle's exceptions, latest start first, cancelled ones too."""
+    with conn.cursor(row_factory=class_row(CurfewException)) as cursor:
+        return cursor.execute(_SQL["exceptions"], {"vin": vin}).fetchall()
+
+
+def cancel_exception(conn: Connection, vin: str, exception_number: int, *, at: datetime) -> CurfewException | None:
+    """End an exception early; None where there is no such one that has not ended."""
+    values = {"vin": vin, "exception_number": exception_number, "at": at}
+    with conn.cursor(row_factory=class_row(CurfewException)) as cursor:
+        return cursor.execute(_SQL["cancel_exception"], values).fetchone()
+
+
+def exceptions_to_announce(conn: Connection, *, now: datetime) -> list[CurfewException]:
+    """Return, and lock, exceptions that have begun or ended since an event last told of them."""
+    with conn.cursor(row_factory=class_row(CurfewException)) as cursor:
+        return cursor.execute(_SQL["exceptions_to_announce"], {"now": now}).fetchall()
+
+
+def set_announced(conn: Connection, exception_number: int, announced: str) -> None:
+    """Note which status an event has told."""
+    conn.execute(_SQL["set_announced"], {"exception_number": exception_number, "announced": announced})
+
+
+def add_consent(
+    conn: Connection, *, vin: str, purpose: str, granted: bool, effective_at: datetime, recorded_by: str
+) -> None:
+    """Record that the driver granted or withdrew consent."""
+    conn.execute(
+        _SQL["add_consent"],
+        {
+            "vin": vin,
+            "purpose": purpose,
+            "granted": granted,
+            "effective_at": effective_at,
+            "recorded_by": recorded_by,
+        },
+    )
+
+
+def consents(conn: Connection, vin: str, purpose: str) -> list[Consent]:
+    """Return the driver's grants and withdrawals, oldest first."""
+    with conn.cursor(row_factory=class_row(Consent)) as cursor:
+        return cursor.execute(_SQL["consents"], {"vin": vin, "purpose": purpose}).fetchall()
+
+
+def emergencies(conn: Connection, vin: str) -> list[tuple[datetime, datetime]]:
+    """Return when the vehicle had an open SOS."""
+    return [(start, end) for start, end in conn.execute(_SQL["emergencies"], {"vin": vin}).fetchall()]
+
+
+def watched(conn: Connection, vins: Sequence[str]) -> dict[str, Watched]:
+    """Return those of the vehicles that ever had a policy."""
+    with conn.cursor(row_factory=class_row(Watched)) as cursor:
+        return {row.vin: row for row in cursor.execute(_SQL["watched"], {"vins": list(vins)})}
+
+
+def lock_watch(conn: Connection, vin: str) -> Watched | None:
+    """Return the watched vehicle and keep others from judging it until the caller's commit."""
+    with conn.cursor(row_factory=class_row(Watched)) as cursor:
+        return cursor.execute(_SQL["lock_watch"], {"vin": vin}).fetchone()
+
+
+def set_watch(conn: Connection, watch: Watched) -> None:
+    """Note how the engine was last seen, and when the vehicle was judged."""
+    conn.execute(
+        _SQL["set_watch"],
+        {"vin": watch.vin, "running": watch.running, "seen_at": watch.seen_at, "judged_at": watch.judged_at},
+    )
+
+
+def due(conn: Connection, *, now: datetime, before: datetime, limit: int) -> list[str]:
+    """Return vehicles to judge again because time passes: judged last at `before` or earlier."""
+    return [row[0] for row in conn.execute(_SQL["due"], {"now": now, "before": before, "limit": limit})]
+
+
+def observations(conn: Connection, vin: str, since: datetime, until: datetime) -> list[tuple[datetime, bool]]:
+    """Return each sight of the engine within [since, until]: when, and whether it ran."""
+    rows = conn.execute(_SQL["observations"], {"vin": vin, "since": since, "until": until}).fetchall()
+    return [(at, running) for at, running in rows]
+
+
+def stop_before(conn: Connection, vin: str, at: datetime, *, oldest: datetime) -> datetime | None:
+    """Return when the engine was last seen not running, before an instant."""
+    row = conn.execute(_SQL["stop_before"], {"vin": vin, "at": at, "oldest": oldest}).fetchone()
+    return row[0] if row else None
+
+
+def stop_after(conn: Connection, vin: str, at: datetime, *, latest: datetime) -> datetime | None:
+    """Return when the engine was first seen not running, after an instant."""
+    row = conn.execute(_SQL["stop_after"], {"vin": vin, "at": at, "latest": latest}).fetchone()
+    return row[0] if row else None
+
+
+def place_near(conn: Connection, vin: str, at: datetime) -> tuple[float, float] | None:
+    """Return latitude and longitude where the vehicle was last seen up to an instant."""
+    row = conn.execute(_SQL["place_near"], {"vin": vin, "at": at}).fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def violations_between(conn: Connection, vin: str, since: datetime, until: datetime) -> list[StoredViolation]:
+    """Return the violations that overlap [since, until), oldest first."""
+    with conn.cursor(row_factory=class_row(StoredViolation)) as cursor:
+        return cursor.execute(_SQL["violations_between"], {"vin": vin, "since": since, "until": until}).fetchall()
+
+
+def add_violation(
+    conn: Connection,
+    *,
+    vin: str,
+    started_at: datetime,
+    ended_at: datetime | None,
+    resolution: str | None,
+    severity: str,
+    place: tuple[float, float] | None,
+    detected_late: bool,
+    detected_at: datetime,
+) -> int:
+    """Add a violation and return its number."""
+    row = conn.execute(
+        _SQL["add_violation"],
+        {
+            "vin": vin,
+            "started_at": started_at,
+            "ended_at": ended_at,
+            "resolution": resolution,
+            "severity": severity,
+            "latitude": place[0] if place else None,
+            "longitude": place[1] if place else None,
+            "detected_late": detected_late,
+            "detected_at": detected_at,
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101 - INSERT … RETURNING always returns
+    return int(row[0])
+
+
+def set_violation(conn: Connection, violation: StoredViolation) -> None:
+    """Save what a new judgement changed."""
+    names = ("violation_number", "started_at", "ended_at", "resolution", "severity", "detected_late")
+    conn.execute(_SQL["set_violation"], {name: getattr(violation, name) for name in names})
+
+
+def retract_violation(conn: Connection, violation_number: int, *, at: datetime) -> None:
+    """Take a violation back: later data, or an exception for the past, showed that it does not stand."""
+    conn.execute(_SQL["retract_violation"], {"violation_number": violation_number, "at": at})
+
+
+def violations_page(
+    conn: Connection,
+    vin: str,
+    *,
+    limit: int,
+    offset: int,
+    severity: str | None = None,
+    resolved: bool | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> tuple[list[StoredViolation], int]:
+    """Return a page of violations, newest first, and how many there are in all."""
+    values = {
+        "vin": vin,
+        "limit": limit,
+        "offset": offset,
+        "severity": severity,
+        "resolved": resolved,
+        "since": since,
+        "until": until,
+    }
+    rows = conn.execute(_SQL["violations_page"], values).fetchall()
+    found = [StoredViolation(*row[:-1]) for row in rows]
+    if rows or offset == 0:
+        return found, rows[0][-1] if rows else 0
+    # Past the last page nothing carries the count along.
+    _, total = violations_page(
+        conn, vin, limit=1, offset=0, severity=severity, resolved=resolved, since=since, until=until
+    )
+    return found, total
+
+
+def count_violations(
+    conn: Connection, vin: str, *, since: datetime | None = None, until: datetime | None = None
+) -> int:
+    """Return how many violations began within [since, until)."""
+    row = conn.execute(_SQL["count_violations"], {"vin": vin, "since": since, "until": until}).fetchone()
+    return int(row[0]) if row else 0

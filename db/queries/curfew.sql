@@ -1,0 +1,148 @@
+-- name: add_policy
+INSERT INTO curfew_policies (vin, valid_from, set_by, enabled, timezone, windows, actions)
+VALUES (%(vin)s, %(valid_from)s, %(set_by)s, %(enabled)s, %(timezone)s, %(windows)s, %(actions)s)
+RETURNING policy_id;
+
+-- name: policies
+SELECT policy_id, vin, valid_from, set_by, enabled, timezone, windows, actions
+FROM curfew_policies WHERE vin = %(vin)s ORDER BY policy_id;
+
+-- name: add_exception
+INSERT INTO curfew_exceptions (vin, reason, start_time, end_time, created_at, created_by)
+VALUES (%(vin)s, %(reason)s, %(start_time)s, %(end_time)s, %(created_at)s, %(created_by)s)
+RETURNING exception_number, vin, reason, start_time, end_time, created_at, created_by, cancelled_at, announced;
+
+-- name: exceptions
+SELECT exception_number, vin, reason, start_time, end_time, created_at, created_by, cancelled_at, announced
+FROM curfew_exceptions WHERE vin = %(vin)s ORDER BY start_time DESC, exception_number DESC;
+
+-- name: cancel_exception
+UPDATE curfew_exceptions SET cancelled_at = %(at)s, announced = 'cancelled'
+WHERE vin = %(vin)s AND exception_number = %(exception_number)s AND cancelled_at IS NULL AND end_time > %(at)s
+RETURNING exception_number, vin, reason, start_time, end_time, created_at, created_by, cancelled_at, announced;
+
+-- name: exceptions_to_announce
+SELECT exception_number, vin, reason, start_time, end_time, created_at, created_by, cancelled_at, announced
+FROM curfew_exceptions
+WHERE (announced = 'scheduled' AND start_time <= %(now)s) OR (announced = 'active' AND end_time <= %(now)s)
+ORDER BY exception_number LIMIT 100 FOR UPDATE SKIP LOCKED;
+
+-- name: set_announced
+UPDATE curfew_exceptions SET announced = %(announced)s WHERE exception_number = %(exception_number)s;
+
+-- name: add_consent
+INSERT INTO consents (vin, purpose, granted, effective_at, recorded_by)
+VALUES (%(vin)s, %(purpose)s, %(granted)s, %(effective_at)s, %(recorded_by)s);
+
+-- name: consents
+SELECT purpose, granted, effective_at, recorded_by
+FROM consents WHERE vin = %(vin)s AND purpose = %(purpose)s ORDER BY consent_id;
+
+-- name: emergencies
+-- When the vehicle had an open SOS; the far future stands for one that still is.
+SELECT occurred_at,
+       coalesce(closed_at, CASE WHEN status = 'RESOLVED' THEN updated_at END, '9999-01-01T00:00:00Z'::timestamptz)
+FROM sos_incidents WHERE vin = %(vin)s AND NOT test_call;
+
+-- name: watch
+-- A vehicle that has a policy is watched from then on.
+INSERT INTO curfew_watch (vin, judged_at) VALUES (%(vin)s, %(at)s) ON CONFLICT (vin) DO NOTHING;
+
+-- name: watched
+SELECT vin, running, seen_at, judged_at FROM curfew_watch WHERE vin = ANY(%(vins)s);
+
+-- name: lock_watch
+SELECT vin, running, seen_at, judged_at FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
+
+-- name: set_watch
+UPDATE curfew_watch SET running = %(running)s, seen_at = %(seen_at)s, judged_at = %(judged_at)s WHERE vin = %(vin)s;
+
+-- name: due
+-- Those whose engine ran when last seen, and those whose engine was just seen to change: a lane that stored a message
+-- beside that judgement did not see it.
+SELECT vin FROM curfew_watch
+WHERE (running OR seen_at > %(now)s - interval '1 minute') AND judged_at <= %(before)s
+ORDER BY judged_at LIMIT %(limit)s;
+
+-- name: observations
+-- Each sight of the engine running or not, from engine events and from status.
+SELECT occurred_at, event = 'START' AS running FROM engine_events
+WHERE vin = %(vin)s AND occurred_at >= %(since)s AND occurred_at <= %(until)s
+UNION ALL
+SELECT occurred_at, CASE WHEN engine_status IN ('ON', 'CRANKING') THEN true WHEN engine_status = 'OFF' THEN false
+                         ELSE true END
+FROM vehicle_status
+WHERE vin = %(vin)s AND occurred_at >= %(since)s AND occurred_at <= %(until)s
+  AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0);
+
+-- name: stop_before
+-- The last sight of the engine not running, before an instant and not older than another.
+SELECT max(occurred_at) FROM (
+    (SELECT occurred_at FROM engine_events
+     WHERE vin = %(vin)s AND occurred_at < %(at)s AND occurred_at >= %(oldest)s AND event = 'STOP'
+     ORDER BY occurred_at DESC LIMIT 1)
+    UNION ALL
+    (SELECT occurred_at FROM vehicle_status
+     WHERE vin = %(vin)s AND occurred_at < %(at)s AND occurred_at >= %(oldest)s AND engine_status = 'OFF'
+     ORDER BY occurred_at DESC LIMIT 1)
+) AS stops;
+
+-- name: stop_after
+SELECT min(occurred_at) FROM (
+    (SELECT occurred_at FROM engine_events
+     WHERE vin = %(vin)s AND occurred_at > %(at)s AND occurred_at <= %(latest)s AND event = 'STOP'
+     ORDER BY occurred_at LIMIT 1)
+    UNION ALL
+    (SELECT occurred_at FROM vehicle_status
+     WHERE vin = %(vin)s AND occurred_at > %(at)s AND occurred_at <= %(latest)s AND engine_status = 'OFF'
+     ORDER BY occurred_at LIMIT 1)
+) AS stops;
+
+-- name: place_near
+-- Where the vehicle was when it was last seen up to an instant.
+SELECT latitude, longitude FROM (
+    (SELECT occurred_at, latitude, longitude FROM vehicle_status
+     WHERE vin = %(vin)s AND occurred_at <= %(at)s AND latitude IS NOT NULL ORDER BY occurred_at DESC LIMIT 1)
+    UNION ALL
+    (SELECT occurred_at, latitude, longitude FROM engine_events
+     WHERE vin = %(vin)s AND occurred_at <= %(at)s AND latitude IS NOT NULL ORDER BY occurred_at DESC LIMIT 1)
+) AS places ORDER BY occurred_at DESC LIMIT 1;
+
+-- name: violations_between
+SELECT violation_number, vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late, detected_at
+FROM curfew_violations
+WHERE vin = %(vin)s AND retracted_at IS NULL AND started_at < %(until)s AND (ended_at IS NULL OR ended_at > %(since)s)
+ORDER BY started_at;
+
+-- name: add_violation
+INSERT INTO curfew_violations (vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late,
+    detected_at)
+VALUES (%(vin)s, %(started_at)s, %(ended_at)s, %(resolution)s, %(severity)s, %(latitude)s, %(longitude)s,
+        %(detected_late)s, %(detected_at)s)
+RETURNING violation_number;
+
+-- name: set_violation
+UPDATE curfew_violations SET started_at = %(started_at)s, ended_at = %(ended_at)s, resolution = %(resolution)s,
+    severity = %(severity)s, detected_late = %(detected_late)s
+WHERE violation_number = %(violation_number)s;
+
+-- name: retract_violation
+UPDATE curfew_violations SET retracted_at = %(at)s WHERE violation_number = %(violation_number)s;
+
+-- name: violations_page
+SELECT violation_number, vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late, detected_at,
+       count(*) OVER () AS total
+FROM curfew_violations
+WHERE vin = %(vin)s AND retracted_at IS NULL
+  AND (%(severity)s::text IS NULL OR severity = %(severity)s)
+  AND (%(resolved)s::boolean IS NULL OR (ended_at IS NOT NULL) = %(resolved)s)
+  AND (%(since)s::timestamptz IS NULL OR started_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR started_at < %(until)s)
+ORDER BY started_at DESC, violation_number DESC LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: count_violations
+-- Violations that began within [since, until).
+SELECT count(*) FROM curfew_violations
+WHERE vin = %(vin)s AND retracted_at IS NULL
+  AND (%(since)s::timestamptz IS NULL OR started_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR started_at < %(until)s);

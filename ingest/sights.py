@@ -1,0 +1,65 @@
+"""Which vehicles of a batch are to be judged for their curfew, and over what time."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import structlog
+
+from db import curfew
+from db.curfew import Watched
+from db.errors import DatabaseError, Refused
+from db.pool import Connection
+from ingest import metrics
+from rules.apply.curfew import judge
+from schemas.vehicle import EngineEvent, EngineMessage, EngineStatus, StatusMessage, Uplinked
+
+log = structlog.get_logger()
+
+Sight = tuple[str, datetime, bool | None]
+"""(VIN, when, whether the engine ran); None for a press, which ends a violation whatever the engine does."""
+
+
+def running(message: Uplinked) -> bool | None:
+    """Return whether the message shows the engine running; None where it does not tell."""
+    match message:
+        case EngineMessage(event=event):
+            return event is EngineEvent.START
+        case StatusMessage(engine_status=EngineStatus.ON | EngineStatus.CRANKING):
+            return True
+        case StatusMessage(engine_status=EngineStatus.OFF):
+            return False
+        case StatusMessage(speed_kph=speed) if speed is not None and speed > 0:
+            return True
+        case _:
+            return None
+
+
+def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -> None:
+    """Judge the vehicles whose engine was seen to change, in the caller's transaction.
+
+    A vehicle that goes on as it was last seen needs no judgement for it: what the clock alone changes is a job's work.
+    A judgement that fails undoes nothing but itself: what the vehicles said is stored all the same.
+    """
+    by_vin: dict[str, list[tuple[datetime, bool | None]]] = {}
+    for vin, at, runs in sights:
+        by_vin.setdefault(vin, []).append((at, runs))
+    watched = curfew.watched(conn, list(by_vin)) if by_vin else {}
+    for vin in sorted(watched):  # one order of row locks in every batch
+        news = [at for at, runs in by_vin[vin] if _is_news(watched[vin], at, runs=runs)]
+        if news:
+            _judge(conn, vin, since=min(news), until=max(news), now=now)
+
+
+def _is_news(watch: Watched, at: datetime, *, runs: bool | None) -> bool:
+    return runs is not watch.running or watch.seen_at is None or at <= watch.seen_at
+
+
+def _judge(conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime) -> None:
+    try:
+        with conn.transaction():
+            judge(conn, vin, since=since, until=until, now=now)
+    except Exception as error:  # the rules' savepoint: a defect in a rule must not keep a message from being stored
+        if isinstance(error, DatabaseError) and not isinstance(error, Refused):
+            raise
+        metrics.JUDGEMENTS_FAILED.inc()
+        log.exception("judgement_failed")

@@ -1,0 +1,345 @@
+"""The curfew: set, released, consented to, and judged."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from db import curfew, events
+from db.curfew import CurfewException, Policy, StoredViolation, Watched
+from db.events import NewEvent
+from db.pool import Connection
+from rules import curfew as rule
+from rules.clock import LATE_AFTER, LATE_MAX
+from rules.curfew import Circumstances, Observation, PolicyVersion, Rule, Violation, Window
+from rules.errors import ConflictError, NotFoundError, StaleError, UnprocessableError
+from schemas.base import format_instant
+from schemas.curfew import CurfewExceptionRequest, CurfewPolicyRequest, Day, ExceptionStatus
+
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+EXCEPTION_LONGEST = timedelta(days=7)
+EXCEPTION_BACK = timedelta(hours=1)
+CONSENT = "CURFEW"
+
+_LOOKS_BACK = LATE_MAX + timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
+_WEEKDAYS = {day.value: number for number, day in enumerate(Day)}
+
+
+def set_policy(
+    conn: Connection, vin: str, request: CurfewPolicyRequest, *, actor: str, if_match: int | None, now: datetime
+) -> Policy:
+    """Add a version of the vehicle's policy and return it.
+
+    Raises StaleError where `if_match` names another version than the present one.
+    """
+    known = curfew.policies(conn, vin)
+    if if_match is not None and (not known or known[-1].policy_id != if_match):
+        raise StaleError("somebody else has set the policy since it was read: read it again")
+    windows = [
+        {"days": [day.value for day in days], "start": f"{start:%H:%M}", "end": f"{end:%H:%M}"}
+        for days, start, end in request.windows()
+    ]
+    curfew.add_policy(
+        conn,
+        vin=vin,
+        valid_from=now,
+        set_by=actor,
+        enabled=request.enabled,
+        timezone=request.timezone,
+        windows=windows,
+        actions=request.actions,
+    )
+    judge(conn, vin, since=now, until=now, now=now)
+    return curfew.policies(conn, vin)[-1]
+
+
+def grant_exception(
+    conn: Connection, vin: str, request: CurfewExceptionRequest, *, actor: str, now: datetime
+) -> CurfewException:
+    """Release the vehicle for a while; the same request again answers the same.
+
+    One that has ended already is kept as expired and changes nothing. Raises UnprocessableError for one that is too
+    long or begins more than an hour ago, ConflictError for one that overlaps another.
+    """
+    if request.end_time - request.start_time > EXCEPTION_LONGEST:
+        raise UnprocessableError("expected at most 7 days from startTime to endTime", field="endTime")
+    if request.start_time < now - EXCEPTION_BACK and request.end_time > now:
+        raise UnprocessableError("expected a startTime at most one hour ago", field="startTime")
+    for other in curfew.exceptions(conn, vin):
+        if (
+            other.cancelled_at is not None
+            or other.start_time >= request.end_time
+            or request.start_time >= other.end_time
+        ):
+            continue
+        if (other.start_time, other.end_time, other.reason) == (request.start_time, request.end_time, request.reason):
+            return other
+        raise ConflictError(f"{exception_id(other)} covers some of this time already")
+    granted = curfew.add_exception(
+        conn,
+        vin=vin,
+        reason=request.reason,
+        start_time=request.start_time,
+        end_time=request.end_time,
+        created_at=now,
+        created_by=actor,
+    )
+    announce_exceptions(conn, [granted], now=now)
+    judge(conn, vin, since=min(request.start_time, now), until=now, now=now)
+    return granted
+
+
+def cancel_exception(conn: Connection, vin: str, number: int, *, now: datetime) -> CurfewException:
+    """End an exception early. Raises NotFoundError where there is none that could be ended."""
+    cancelled = curfew.cancel_exception(conn, vin, number, at=now)
+    if cancelled is None:
+        raise NotFoundError(f"this vehicle has no exception {number} that could be cancelled")
+    _announce_exception(conn, cancelled, ExceptionStatus.CANCELLED, at=now)
+    judge(conn, vin, since=now, until=now, now=now)
+    return cancelled
+
+
+def record_consent(conn: Connection, vin: str, *, granted: bool, actor: str, at: datetime, now: datetime) -> None:
+    """Note that the driver grants or withdraws consent; judged from that instant on."""
+    curfew.add_consent(conn, vin=vin, purpose=CONSENT, granted=granted, effective_at=at, recorded_by=actor)
+    judge(conn, vin, since=at, until=now, now=now)
+
+
+def circumstances(conn: Connection, vin: str) -> Circumstances:
+    """Return everything that decides whether this vehicle's driving is restricted."""
+    return Circumstances(
+        tuple(PolicyVersion(p.valid_from, as_rule(p) if p.enabled else None) for p in curfew.policies(conn, vin)),
+        tuple(_consented(curfew.consents(conn, vin, CONSENT))),
+        tuple(released(e) for e in curfew.exceptions(conn, vin)),
+        tuple(curfew.emergencies(conn, vin)),
+    )
+
+
+def as_rule(policy: Policy) -> Rule:
+    """Return the policy's windows on the wall clock of its zone."""
+    windows = tuple(
+        Window(
+            frozenset(_WEEKDAYS[day] for day in window["days"]),
+            time.fromisoformat(window["start"]),
+            time.fromisoformat(window["end"]),
+        )
+        for window in policy.windows
+    )
+    return Rule(ZoneInfo(policy.timezone), windows)
+
+
+def released(exception: CurfewException) -> tuple[datetime, datetime]:
+    """Return when the exception releases: from at most an hour before it was granted, until it ends or is cancelled."""
+    start = max(exception.start_time, exception.created_at - EXCEPTION_BACK)
+    return start, max(start, min(exception.end_time, exception.cancelled_at or FOREVER))
+
+
+def status_of(exception: CurfewException, now: datetime) -> ExceptionStatus:
+    """Return where the exception stands."""
+    if exception.cancelled_at is not None:
+        return ExceptionStatus.CANCELLED
+    if now < exception.start_time:
+        return ExceptionStatus.SCHEDULED
+    return ExceptionStatus.ACTIVE if now < exception.end_time else ExceptionStatus.EXPIRED
+
+
+def announce_exceptions(conn: Connection, begun_or_ended: Iterable[CurfewException], *, now: datetime) -> None:
+    """Write an event for each exception whose status no event has told yet, and judge its vehicle."""
+    for exception in begun_or_ended:
+        status = status_of(exception, now)
+        if status.value != exception.announced:
+            curfew.set_announced(conn, exception.exception_number, status)
+            _announce_exception(conn, exception, status, at=now)
+            judge(conn, exception.vin, since=now, until=now, now=now)
+
+
+def judge(conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime) -> None:
+    """Judge again what the engine did around [since, until], and save and announce what that changes.
+
+    From the last sight of it standing before, to the first after: nothing outside can change. A vehicle that never had
+    a policy is left alone.
+    """
+    watch = curfew.lock_watch(conn, vin)
+    if watch is None:
+        return
+    oldest = since - _LOOKS_BACK
+    begin = curfew.stop_before(conn, vin, since, oldest=oldest) or oldest
+    # Just past the last sight, so that what begins with it is seen; a vehicle's clock may be up to a minute ahead.
+    horizon = max(now, until) + _INSTANT
+    stop = curfew.stop_after(conn, vin, until, latest=horizon)
+    end = stop or horizon
+    sights = [Observation(at, running) for at, running in curfew.observations(conn, vin, begin, end)]
+    found = rule.violations(circumstances(conn, vin), sights, since=begin, now=end)
+    _reconcile(conn, vin, found, curfew.violations_between(conn, vin, begin, end), now=now)
+    last = max(sights, key=lambda sight: (sight.at, not sight.running), default=None)
+    if stop is None and last is not None:
+        watch = Watched(vin, last.running, last.at, now)
+    curfew.set_watch(conn, replace(watch, judged_at=now))
+
+
+def exception_id(exception: CurfewException) -> str:
+    """Return the exception's id as the guide spells it: exc_001."""
+    return f"exc_{exception.exception_number:03d}"
+
+
+def violation_id(number: int) -> str:
+    """Return the violation's id as the guide spells it: vio_001."""
+    return f"vio_{number:03d}"
+
+
+def minutes(violation: StoredViolation, now: datetime) -> int:
+    """Return the whole minutes that the violation has lasted."""
+    return Violation(violation.started_at, violation.ended_at, None).minutes(now)
+
+
+def _consented(consents: Iterable[curfew.Consent]) -> Iterable[tuple[datetime, datetime]]:
+    since: datetime | None = None
+    for consent in sorted(consents, key=lambda c: c.effective_at):
+        if consent.granted and since is None:
+            since = consent.effective_at
+        elif not consent.granted and since is not None:
+            yield since, consent.effective_at
+            since = None
+    if since is not None:
+        yield since, FOREVER
+
+
+def _reconcile(
+    conn: Connection, vin: str, found: list[Violation], stored: list[StoredViolation], *, now: datetime
+) -> None:
+    new = list(found)
+    for known in stored:
+        match = next((v for v in new if _overlap(v, known)), None)
+        if match is None:
+            curfew.retract_violation(conn, known.violation_number, at=now)
+            _announce(conn, replace(known, ended_at=known.ended_at or now), "CURFEW_VIOLATION_RETRACTED", now=now)
+        else:
+            new.remove(match)
+            _update(conn, known, match, now=now)
+    for violation in new:
+        _open(conn, vin, violation, now=now)
+
+
+def _overlap(violation: Violation, known: StoredViolation) -> bool:
+    return violation.started_at < (known.ended_at or FOREVER) and known.started_at < (violation.ended_at or FOREVER)
+
+
+def _open(conn: Connection, vin: str, violation: Violation, *, now: datetime) -> None:
+    severity = rule.severity(violation.minutes(now))
+    late = now - violation.started_at > LATE_AFTER
+    place = curfew.place_near(conn, vin, violation.started_at)
+    number = curfew.add_violation(
+        conn,
+        vin=vin,
+        started_at=violation.started_at,
+        ended_at=violation.ended_at,
+        resolution=violation.resolution,
+        severity=severity,
+        place=place,
+        detected_late=late,
+        detected_at=now,
+    )
+    opened = StoredViolation(
+        number,
+        vin,
+        violation.started_at,
+        violation.ended_at,
+        violation.resolution,
+        severity,
+        place[0] if place else None,
+        place[1] if place else None,
+        late,
+        now,
+    )
+    _announce(conn, opened, "CURFEW_VIOLATION", now=now)
+
+
+def _update(conn: Connection, known: StoredViolation, violation: Violation, *, now: datetime) -> None:
+    severity = rule.severity(violation.minutes(now))
+    corrected = known.started_at != violation.started_at or (
+        known.ended_at is not None and known.ended_at != violation.ended_at
+    )
+    after = replace(
+        known,
+        started_at=violation.started_at,
+        ended_at=violation.ended_at,
+        resolution=violation.resolution,
+        severity=severity,
+        detected_late=known.detected_late or corrected,
+    )
+    if after == known:
+        return
+    curfew.set_violation(conn, after)
+    if corrected:
+        _announce(conn, after, "CURFEW_VIOLATION_CORRECTED", now=now)
+    elif after.ended_at is not None and known.ended_at is None:
+        _announce(conn, after, "CURFEW_VIOLATION_RESOLVED", now=now)
+    elif list(rule.Severity).index(severity) > list(rule.Severity).index(rule.Severity(known.severity)):
+        _announce(conn, after, "CURFEW_VIOLATION_ESCALATED", now=now)
+
+
+_MESSAGES = {
+    "CURFEW_VIOLATION": "Vehicle detected during curfew hours",
+    "CURFEW_VIOLATION_ESCALATED": "Vehicle is still driven during curfew hours",
+    "CURFEW_VIOLATION_RESOLVED": "The violation has ended",
+    "CURFEW_VIOLATION_CORRECTED": "Later data changed when the violation was",
+    "CURFEW_VIOLATION_RETRACTED": "The violation does not stand",
+}
+
+
+def _announce(conn: Connection, violation: StoredViolation, type_: str, *, now: datetime) -> None:
+    # The guide's event has fields of its own beside `data`; the stream puts them on top (curfew guide, Real-time
+    # Violation Event).
+    location = None
+    if violation.latitude is not None:
+        location = {"latitude": violation.latitude, "longitude": violation.longitude, "address": None}
+    late = violation.detected_late
+    data = {
+        "violationId": violation_id(violation.violation_number),
+        "severity": violation.severity,
+        "data": {
+            "location": location,
+            "duration": minutes(violation, now),
+            "message": _MESSAGES[type_],
+            "resolved": violation.ended_at is not None,
+            "resolution": violation.resolution,
+            "detectedLate": late,
+        },
+    }
+    urgent = violation.severity == rule.Severity.HIGH and type_ != "CURFEW_VIOLATION_RESOLVED"
+    opened = type_ == "CURFEW_VIOLATION"
+    events.append(
+        conn,
+        NewEvent(
+            service="CURFEW",
+            type=type_,
+            priority="LOW" if late else "HIGH" if urgent else "NORMAL",
+            vin=violation.vin,
+            occurred_at=violation.started_at if opened else now,
+            data=data,
+        ),
+    )
+
+
+def _announce_exception(conn: Connection, exception: CurfewException, status: ExceptionStatus, *, at: datetime) -> None:
+    data = {
+        "exceptionId": exception_id(exception),
+        "data": {
+            "reason": exception.reason,
+            "startTime": format_instant(exception.start_time),
+            "endTime": format_instant(exception.end_time),
+            "status": status,
+        },
+    }
+    events.append(
+        conn,
+        NewEvent(
+            service="CURFEW",
+            type=f"CURFEW_EXCEPTION_{status.name}",
+            priority="NORMAL",
+            vin=exception.vin,
+            occurred_at=at,
+            data=data,
+        ),
+    )

@@ -1,0 +1,234 @@
+"""The curfew in the database: judged as messages come, in whatever order, and as time passes."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from random import Random
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db import curfew, events, vehicles
+from db.pool import Connection
+from ingest.inbox import Received
+from ingest.pipeline import store
+from rules.apply import curfew as apply
+from rules.apply import sos as apply_sos
+from rules.errors import ConflictError, StaleError, UnprocessableError
+from schemas.base import format_instant
+from schemas.curfew import CurfewExceptionRequest, CurfewPolicyRequest
+from schemas.sos import SosCloseRequest
+
+VIN = "KMHSH81C7LU123456"
+MONDAY = datetime(2026, 3, 9, tzinfo=UTC)
+SET = MONDAY - timedelta(days=30)
+POLICY = CurfewPolicyRequest.model_validate(
+    {"enabled": True, "timezone": "UTC", "days": ["monday"], "timeWindow": {"start": "21:00", "end": "23:00"}}
+)
+
+
+def at(clock: str) -> datetime:
+    hours, minutes = clock.split(":")
+    return MONDAY + timedelta(hours=int(hours), minutes=int(minutes))
+
+
+@pytest.fixture
+def car(conn: Connection) -> Connection:
+    """A vehicle with a policy and its driver's consent, both given a month ago."""
+    conn.autocommit = True
+    vehicles.register(conn, [VIN])
+    apply.set_policy(conn, VIN, POLICY, actor="guardian", if_match=None, now=SET)
+    apply.record_consent(conn, VIN, granted=True, actor="driver", at=SET, now=SET)
+    return conn
+
+
+def engine(event: str, when: datetime) -> tuple[str, bytes]:
+    body = {"messageId": str(uuid4()), "timestamp": format_instant(when), "event": event}
+    return f"tcu/v1/{VIN}/up/engine", json.dumps(body).encode()
+
+
+def status(engine_status: str, when: datetime) -> tuple[str, bytes]:
+    body = {"messageId": str(uuid4()), "timestamp": format_instant(when), "engineStatus": engine_status}
+    return f"tcu/v1/{VIN}/up/status", json.dumps(body).encode()
+
+
+def hear(conn: Connection, *messages: tuple[str, bytes], now: datetime) -> None:
+    store(conn, [Received(topic, payload, now) for topic, payload in messages], known_vins=set(), now=now)
+
+
+def found(conn: Connection) -> list[tuple[str, str | None, str | None]]:
+    def clock(instant: datetime | None) -> str | None:
+        return f"{instant:%H:%M}" if instant else None
+
+    stored = curfew.violations_between(conn, VIN, SET, MONDAY + timedelta(days=9))
+    return [(str(clock(v.started_at)), clock(v.ended_at), v.resolution) for v in stored]
+
+
+def announced(conn: Connection) -> list[str]:
+    return [row[0] for row in conn.execute("SELECT type FROM events WHERE service = 'CURFEW' ORDER BY event_id")]
+
+
+def test_an_engine_start_inside_the_window_opens_a_violation_and_the_stop_ends_it(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), now=at("21:30"))
+    assert found(car) == [("21:30", None, None)]
+    hear(car, engine("STOP", at("22:15")), now=at("22:15"))
+    assert found(car) == [("21:30", "22:15", "ENGINE_STOP")]
+    assert announced(car) == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_RESOLVED"]
+
+
+def test_without_consent_nothing_is_judged_and_withdrawal_ends_what_goes_on(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), now=at("21:30"))
+    apply.record_consent(car, VIN, granted=False, actor="driver", at=at("21:40"), now=at("21:40"))
+    assert found(car) == [("21:30", "21:40", "CONSENT_WITHDRAWN")]
+    hear(car, engine("STOP", at("21:50")), engine("START", at("21:55")), now=at("21:55"))
+    assert found(car) == [("21:30", "21:40", "CONSENT_WITHDRAWN")]
+
+
+def test_a_window_that_opens_while_the_engine_runs_is_noticed_as_time_passes(car: Connection) -> None:
+    hear(car, engine("START", at("20:30")), now=at("20:30"))
+    assert found(car) == []
+    apply.judge(car, VIN, since=at("21:01"), until=at("21:01"), now=at("21:01"))
+    assert found(car) == [("21:00", None, None)]
+    apply.judge(car, VIN, since=at("21:20"), until=at("21:20"), now=at("21:20"))
+    apply.judge(car, VIN, since=at("21:21"), until=at("21:21"), now=at("21:21"))
+    apply.judge(car, VIN, since=at("23:05"), until=at("23:05"), now=at("23:05"))
+    assert found(car) == [("21:00", "23:00", "WINDOW_END")]
+    assert announced(car) == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_ESCALATED", "CURFEW_VIOLATION_RESOLVED"]
+
+
+def test_an_exception_on_the_way_ends_it_and_one_for_the_past_hour_takes_it_back(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), now=at("21:30"))
+    request = CurfewExceptionRequest(reason="late bus", start_time=at("21:20"), end_time=at("22:00"))
+    apply.grant_exception(car, VIN, request, actor="guardian", now=at("21:45"))
+    assert found(car) == []
+    assert announced(car) == ["CURFEW_VIOLATION", "CURFEW_EXCEPTION_ACTIVE", "CURFEW_VIOLATION_RETRACTED"]
+    apply.judge(car, VIN, since=at("22:10"), until=at("22:10"), now=at("22:10"))
+    assert found(car) == [("22:00", None, None)]
+
+
+def test_an_open_sos_ends_it_and_driving_on_after_its_end_begins_another(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), now=at("21:30"))
+    press = {"messageId": str(uuid4()), "timestamp": format_instant(at("21:40"))}
+    hear(car, (f"tcu/v1/{VIN}/up/sos", json.dumps(press).encode()), now=at("21:40"))
+    assert found(car) == [("21:30", "21:40", "SOS")]
+    (cid,) = [row[0] for row in car.execute("SELECT cid FROM sos_incidents")]
+    apply_sos.close(car, VIN, SosCloseRequest(cid=cid, result="OTHER"), actor="AGENT_001", now=at("21:50"))
+    assert found(car) == [("21:30", "21:40", "SOS"), ("21:50", None, None)]
+
+
+def test_late_data_opens_a_violation_marked_as_such(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), engine("STOP", at("21:50")), now=at("23:30"))
+    assert found(car) == [("21:30", "21:50", "ENGINE_STOP")]
+    (violation,) = curfew.violations_between(car, VIN, SET, at("23:59"))
+    assert violation.detected_late
+    events.sequence(car)
+    (event,) = [e for e in events.after(car, 0, limit=10) if e.type == "CURFEW_VIOLATION"]
+    assert event.priority == "LOW"
+    assert event.data["data"]["detectedLate"] is True
+
+
+def test_a_stop_that_comes_late_shortens_the_violation(car: Connection) -> None:
+    hear(car, engine("START", at("21:10")), engine("START", at("22:10")), now=at("22:10"))
+    hear(car, engine("STOP", at("22:40")), now=at("22:40"))
+    assert found(car) == [("21:10", "22:40", "ENGINE_STOP")]
+    hear(car, engine("STOP", at("21:30")), now=at("22:50"))
+    assert found(car) == [("21:10", "21:30", "ENGINE_STOP"), ("22:10", "22:40", "ENGINE_STOP")]
+
+
+NIGHT = [
+    engine("START", at("20:50")),
+    status("ON", at("21:05")),
+    engine("STOP", at("21:20")),
+    engine("START", at("22:30")),
+    status("OFF", at("22:50")),
+]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(5)))[::7])
+def test_the_messages_of_a_night_give_the_same_violations_in_any_order(car: Connection, order: tuple[int, ...]) -> None:
+    for step, index in enumerate(order):
+        hear(car, NIGHT[index], now=at("23:10") + timedelta(seconds=step))
+        hear(car, NIGHT[index], now=at("23:11") + timedelta(seconds=step))
+    assert found(car) == [("21:00", "21:20", "ENGINE_STOP"), ("22:30", "22:50", "ENGINE_STOP")]
+
+
+sights = st.lists(
+    st.tuples(st.integers(20 * 60, 24 * 60), st.sampled_from(["START", "STOP", "ON", "OFF"])), min_size=1, max_size=7
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sights, st.randoms(use_true_random=False))
+def test_any_permutation_and_repetition_gives_what_the_messages_in_order_give(
+    car: Connection, heard: list[tuple[int, str]], random: Random
+) -> None:
+    def bodies() -> list[tuple[str, bytes]]:
+        return [
+            (engine if word in {"START", "STOP"} else status)(word, MONDAY + timedelta(minutes=minute))
+            for minute, word in sorted(heard)
+        ]
+
+    def play(messages: list[tuple[str, bytes]]) -> list[tuple[str, str | None, str | None]]:
+        car.execute("TRUNCATE vehicle_status, engine_events, received_messages, curfew_violations")
+        car.execute("UPDATE curfew_watch SET running = false, seen_at = NULL")
+        for step, message in enumerate(messages):
+            hear(car, message, now=at("24:30") + timedelta(seconds=step))
+        return found(car)
+
+    in_order = bodies()
+    shuffled = in_order * 2
+    random.shuffle(shuffled)
+    assert play(shuffled) == play(in_order)
+
+
+def exception(start: str, end: str, reason: str = "school") -> CurfewExceptionRequest:
+    return CurfewExceptionRequest(reason=reason, start_time=at(start), end_time=at(end))
+
+
+def test_exceptions_do_not_overlap_and_the_same_one_again_answers_the_same(car: Connection) -> None:
+    def grant(request: CurfewExceptionRequest) -> curfew.CurfewException:
+        return apply.grant_exception(car, VIN, request, actor="guardian", now=at("12:00"))
+
+    first = grant(exception("21:00", "22:00"))
+    assert grant(exception("21:00", "22:00")) == first
+    grant(exception("22:00", "22:30"))  # touching is not overlapping
+    with pytest.raises(ConflictError, match="exc_"):
+        grant(exception("21:30", "23:00"))
+
+
+@pytest.mark.parametrize(("start", "end", "field"), [("10:59", "13:00", "startTime"), ("21:00", "190:00", "endTime")])
+def test_an_exception_too_long_or_begun_too_long_ago_is_refused(
+    car: Connection, start: str, end: str, field: str
+) -> None:
+    with pytest.raises(UnprocessableError) as refused:
+        apply.grant_exception(car, VIN, exception(start, end), actor="guardian", now=at("12:00"))
+    assert refused.value.field == field
+
+
+def test_one_that_has_ended_is_kept_as_expired_and_changes_nothing(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), engine("STOP", at("21:50")), now=at("21:50"))
+    granted = apply.grant_exception(car, VIN, exception("21:00", "22:00"), actor="guardian", now=at("30:00"))
+    assert apply.status_of(granted, at("30:00")) == "expired"
+    assert found(car) == [("21:30", "21:50", "ENGINE_STOP")]
+
+
+def test_exceptions_turn_active_and_expired_on_time_with_one_event_each(car: Connection) -> None:
+    apply.grant_exception(car, VIN, exception("21:00", "22:00"), actor="guardian", now=at("12:00"))
+    for clock in ("20:59", "21:00", "21:01", "22:00", "22:01"):
+        apply.announce_exceptions(car, curfew.exceptions_to_announce(car, now=at(clock)), now=at(clock))
+    assert announced(car) == ["CURFEW_EXCEPTION_ACTIVE", "CURFEW_EXCEPTION_EXPIRED"]
+
+
+def test_of_two_guardians_the_one_with_a_stale_policy_is_refused(car: Connection) -> None:
+    read = curfew.policies(car, VIN)[-1].policy_id
+    apply.set_policy(car, VIN, POLICY, actor="one", if_match=read, now=at("12:00"))
+    with pytest.raises(StaleError):
+        apply.set_policy(car, VIN, POLICY, actor="two", if_match=read, now=at("12:01"))
+
+
+def test_a_vehicle_without_a_policy_is_left_alone(conn: Connection) -> None:
+    conn.autocommit = True
+    hear(conn, engine("START", at("21:30")), now=at("21:30"))
+    assert found(conn) == []
