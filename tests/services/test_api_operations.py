@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -185,6 +186,13 @@ def test_health_counts_what_there_is_to_do(api: Api) -> None:
     assert told["systems"]["voiceSystem"]["status"] == "UNKNOWN"
     assert told["systems"]["database"]["connections"] >= 1
     assert told["systems"]["database"]["responseTimeSeconds"] > 0
+
+
+def test_more_requests_than_connections_and_threads_are_all_served(database_url: str) -> None:
+    with serving(database_url, api_connections=2) as api, ThreadPoolExecutor(80) as callers:
+        paths = [f"/vehicles/{VIN}/sos/history"] * 160
+        statuses = [answer.status_code for answer in callers.map(lambda path: api.call("GET", path), paths)]
+    assert statuses == [200] * 160
 
 
 def test_hindrances_are_none_while_all_is_well(api: Api) -> None:

@@ -271,6 +271,14 @@ def test_a_stream_ends_when_its_key_is_revoked(api: Api, monkeypatch: pytest.Mon
         assert marks(lasting.take(2)) == ["seen", "unseen"]
 
 
+def test_a_stream_ends_when_its_key_gets_other_rights(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_stream, "RECHECK_S", 0.1)
+    token = api.add_key("sk_sold_the_car", Role.OWNER, vins=[VIN])
+    with streaming(api, token=token) as stream:
+        api.add_key(token, Role.OWNER, vins=[OTHER_VIN])
+        assert stream.next() is None
+
+
 def test_a_stream_ends_when_its_key_expires(api: Api) -> None:
     expires_at = datetime.now(UTC) + timedelta(seconds=1)
     token = api.add_key("sk_short", Role.OWNER, vins=[VIN], expires_at=expires_at)
