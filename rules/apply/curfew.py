@@ -173,7 +173,10 @@ def judge(conn: Connection, vin: str, *, since: datetime, until: datetime, now: 
     found = rule.violations(circumstances(conn, vin), sights, since=begin, now=end)
     _reconcile(conn, vin, found, curfew.violations_between(conn, vin, begin, end), now=now)
     last = max(sights, key=lambda sight: (sight.at, not sight.running), default=None)
-    if stop is None and last is not None:
+    if stop is not None:
+        # The engine was seen later than this stretch: what comes for it from now on is no longer the newest.
+        watch = replace(watch, seen_at=max(stop, watch.seen_at or stop))
+    elif last is not None:
         watch = Watched(vin, last.running, last.at, now)
     curfew.set_watch(conn, replace(watch, judged_at=now))
 
