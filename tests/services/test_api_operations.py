@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,6 +187,13 @@ def test_health_counts_what_there_is_to_do(api: Api) -> None:
     assert told["systems"]["voiceSystem"]["status"] == "UNKNOWN"
     assert told["systems"]["database"]["connections"] >= 1
     assert told["systems"]["database"]["responseTimeSeconds"] > 0
+
+
+def test_answers_are_not_held_back_to_fill_packets(api: Api) -> None:
+    with streaming(api):
+        (connection,) = api.server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_more_requests_than_connections_and_threads_are_all_served(database_url: str) -> None:
