@@ -1,4 +1,4 @@
-"""`tcu agent` and `tcu partner`: who answers, and who is sent."""
+"""`tcu agent`: who answers."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -8,11 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from admin.session import transaction
-from db import agents, partners
+from db import agents
 from rules.apply import sos
 
-agents_app = typer.Typer(no_args_is_help=True, help="Counselors of the call center.")
-partners_app = typer.Typer(no_args_is_help=True, help="Dispatch companies.")
+app = typer.Typer(no_args_is_help=True, help="Counselors of the call center.")
 
 
 class Availability(StrEnum):
@@ -22,21 +21,21 @@ class Availability(StrEnum):
     OFFLINE = "OFFLINE"
 
 
-@agents_app.command(name="add")
+@app.command(name="add")
 def add_agent(agent_id: str, name: str, extension: str | None = None) -> None:
     """Add a counselor, OFFLINE at first."""
     with transaction() as conn:
         agents.put(conn, agent_id, name=name, extension=extension)
 
 
-@agents_app.command(name="set")
+@app.command(name="set")
 def set_availability(agent_id: str, availability: Availability) -> None:
     """Say whether a counselor is free; a free one gets the head of the queue at once."""
     with transaction() as conn:
         sos.set_availability(conn, agent_id, availability, now=datetime.now(UTC))
 
 
-@agents_app.command(name="list")
+@app.command(name="list")
 def list_agents() -> None:
     """List the counselors."""
     table = Table("agent", "name", "extension", "availability", "since")
@@ -50,10 +49,3 @@ def list_agents() -> None:
                 agent.changed_at.isoformat("T", "seconds"),
             )
     Console().print(table)
-
-
-@partners_app.command(name="add")
-def add_partner(partner: str, name: str, phone: str | None = None) -> None:
-    """Add a dispatch company, as SAMSUNG_FIRE."""
-    with transaction() as conn:
-        partners.put(conn, partner, name=name, phone=phone)

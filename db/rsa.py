@@ -146,6 +146,17 @@ def count_dispatched(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def take_delayed(conn: Connection, *, now: datetime) -> list[RsaIncident]:
+    """Return those whose partner is not there at its time, each time of arrival once. Needs the incidents' lock."""
+    return load(conn, [row[0] for row in conn.execute(_SQL["take_delayed"], {"now": now})])
+
+
+def take_unanswered(conn: Connection, *, dispatched_before: datetime) -> list[RsaIncident]:
+    """Return those whose partner has not answered, each dispatch once. Needs the incidents' lock."""
+    rows = conn.execute(_SQL["take_unanswered"], {"dispatched_before": dispatched_before})
+    return load(conn, [row[0] for row in rows])
+
+
 def _values(incident: RsaIncident) -> dict[str, object]:
     values = {name: getattr(incident, name) for name in RsaIncident.__slots__}
     return values | {name: None if values[name] is None else Jsonb(values[name]) for name in _JSON}

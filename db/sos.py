@@ -138,6 +138,11 @@ def set_dispatched(conn: Connection, cid: str, *, status: str, dispatch_info: di
     )
 
 
+def set_resolved(conn: Connection, cid: str, *, status: str, notes: str | None, at: datetime) -> None:
+    """Note that the emergency is over; notes that are not given stay."""
+    conn.execute(_SQL["set_resolved"], {"cid": cid, "status": status, "notes": notes, "at": at})
+
+
 def set_closed(
     conn: Connection,
     cid: str,

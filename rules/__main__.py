@@ -1,4 +1,4 @@
-"""`python -m rules`: number events and run the scheduled jobs until SIGTERM or SIGINT."""
+"""`python -m rules`: number events, run the scheduled jobs and send webhooks until SIGTERM or SIGINT."""
 
 import signal
 import sys
@@ -7,8 +7,8 @@ from threading import Event
 import structlog
 from pydantic import ValidationError
 
-from db.settings import DatabaseSettings
 from rules.jobs import Elected
+from rules.settings import RulesSettings
 
 
 def main() -> None:
@@ -22,14 +22,14 @@ def main() -> None:
         ]
     )
     try:
-        settings = DatabaseSettings()
+        settings = RulesSettings()
     except ValidationError as error:
         names = ", ".join(f"TCU_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         sys.exit(f"rules: {names}")
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    Elected(settings.database_url).run(stopping)
+    Elected(settings).run(stopping)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """How a voice call changes with each message of the vehicle, in whatever order they come."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from schemas.call import CallMessage, CallStatus
@@ -9,6 +10,7 @@ from schemas.call import CallMessage, CallStatus
 if TYPE_CHECKING:
     from db.calls import VoiceCall
 
+_SUCCESSION = timedelta(microseconds=1)
 _OVER = frozenset({CallStatus.ENDED, CallStatus.FAILED})
 
 
@@ -20,6 +22,11 @@ def belongs(call: "VoiceCall", message: CallMessage, *, occurred_at: datetime) -
     if message.session_id is not None and message.session_id == call.session_id:
         return True
     return call.ended_at is None or occurred_at <= call.ended_at
+
+
+def start(known: Sequence["VoiceCall"], *, occurred_at: datetime) -> datetime:
+    """Return when a further attempt started: after the earlier ones, also by a vehicle's clock that is slow."""
+    return max([occurred_at, *(call.started_at + _SUCCESSION for call in known)])
 
 
 def progress(call: "VoiceCall", message: CallMessage, *, occurred_at: datetime) -> "VoiceCall":

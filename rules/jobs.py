@@ -1,6 +1,6 @@
 """The scheduled jobs (APScheduler) and the event sequencer: any number may run, one is elected.
 
-The only place in rules that reads the clock.
+The only place in rules that reads the clock, beside the sender of webhooks.
 """
 
 import os
@@ -12,12 +12,14 @@ from threading import Event
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from db import events, incidents, messages, processes
+from db import events, incidents, messages, processes, webhooks
 from db.errors import DatabaseError
 from db.pool import Connection, connect
 from db.processes import Process, try_lead
-from rules.apply import sos
+from rules.apply import overdue, sos
 from rules.clock import LATE_MAX
+from rules.sender import WebhookSender
+from rules.settings import RulesSettings
 
 log = structlog.get_logger()
 
@@ -26,6 +28,8 @@ POLL_S = 0.5
 EVENTS_KEPT = timedelta(days=7)
 MESSAGE_IDS_KEPT = LATE_MAX + timedelta(days=1)
 PROCESSES_KEPT = timedelta(hours=1)
+WEBHOOKS_KEPT = timedelta(days=30)
+"""After their end; they hold names, numbers and places, so not for longer than questions about them come."""
 
 
 def serve_queue(conn: Connection, now: datetime) -> None:
@@ -34,15 +38,23 @@ def serve_queue(conn: Connection, now: datetime) -> None:
     sos.serve_queue(conn, now=now)
 
 
+def raise_overdue(conn: Connection, now: datetime) -> None:
+    """Tell the call center of partners that are late or do not answer."""
+    overdue.raise_delayed(conn, now=now)
+    overdue.raise_unanswered(conn, now=now)
+
+
 def prune(conn: Connection, now: datetime) -> None:
     """Forget what nobody can ask for any more: replayable events, ids of late messages, dead processes."""
     events.prune(conn, now - EVENTS_KEPT)
     messages.prune(conn, now - MESSAGE_IDS_KEPT)
     processes.forget_before(conn, now - PROCESSES_KEPT)
+    webhooks.prune(conn, now - WEBHOOKS_KEPT)
 
 
 JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
     serve_queue: timedelta(seconds=10),
+    raise_overdue: timedelta(seconds=10),
     prune: timedelta(minutes=10),
 }
 """Each runs in a transaction of its own, late rather than never, and may run twice without effect."""
@@ -51,14 +63,15 @@ JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
 class Elected:
     """This process's part: it number events and runs the jobs while it leads, and stands by while another does."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, settings: RulesSettings) -> None:
+        self._url = settings.database_url
         self._started_at = datetime.now(UTC)
         self._numbered = 0
         self.leading = False
+        self._webhooks = WebhookSender(settings, lambda: self.leading)
 
     def run(self, stopping: Event) -> None:
-        """Work until `stopping` is set; a lost database is waited for."""
+        """Work until `stopping` is set; a lost database is waited for. Raises RuntimeError if the sender breaks."""
         scheduler = BackgroundScheduler(timezone=UTC)
         for job, every in JOBS.items():
             scheduler.add_job(
@@ -68,6 +81,7 @@ class Elected:
             self._beat, "interval", seconds=2, coalesce=True, max_instances=1, next_run_time=datetime.now(UTC)
         )
         scheduler.start()
+        self._webhooks.start()
         try:
             while not stopping.is_set():
                 try:
@@ -76,9 +90,15 @@ class Elected:
                 except DatabaseError as error:
                     log.warning("sequencer_interrupted", error=_first_line(error))
                 self.leading = False
+                self._check_sender()
                 stopping.wait(0.5)
         finally:
+            self._webhooks.stop()
             scheduler.shutdown()
+
+    def _check_sender(self) -> None:
+        if self._webhooks.failed:
+            raise RuntimeError("the sender of webhooks ended")
 
     def _lead(self, conn: Connection, stopping: Event) -> None:
         while not try_lead(conn, ROLE):
@@ -88,6 +108,7 @@ class Elected:
         log.info("elected")
         events.listen(conn, "events_appended")
         while not stopping.is_set():
+            self._check_sender()
             numbered = events.sequence(conn)
             self._numbered += numbered
             if not numbered:

@@ -1,7 +1,7 @@
 """The life of an RSA incident, as a table of moves, and how a further press changes an open one."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,13 @@ from schemas.rsa import RsaReport, RsaStatus
 
 if TYPE_CHECKING:
     from db.rsa import RsaIncident
+    from db.vehicles import Vehicle
+
+UNANSWERED_AFTER = timedelta(minutes=10)
+"""A partner that has not answered its dispatch for so long is not waited for: the center may send another."""
+
+ETA_NOTED = timedelta(minutes=5)
+"""A partner reckons its arrival anew with each position; the timeline shows changes of at least this."""
 
 
 class Action(StrEnum):
@@ -20,6 +27,7 @@ class Action(StrEnum):
     DISPATCH = "DISPATCH"
     CONFIRM = "CONFIRM"
     REJECT = "REJECT"
+    TRACK = "TRACK"
     DEPART = "DEPART"
     ARRIVE = "ARRIVE"
     COMPLETE = "COMPLETE"
@@ -32,21 +40,25 @@ MOVES: dict[tuple[RsaStatus, Action], RsaStatus] = {
     (_S.REQUESTED, _A.DISPATCH): _S.DISPATCHED,
     (_S.REQUESTED, _A.CLOSE): _S.CLOSED,
     (_S.REQUESTED, _A.CANCEL): _S.CANCELLED,
+    (_S.DISPATCHED, _A.DISPATCH): _S.DISPATCHED,  # to another partner, where this one does not answer
     (_S.DISPATCHED, _A.CONFIRM): _S.CONFIRMED,
     (_S.DISPATCHED, _A.REJECT): _S.REJECTED,
     (_S.DISPATCHED, _A.CLOSE): _S.CLOSED,
     (_S.DISPATCHED, _A.CANCEL): _S.CANCELLED,
     (_S.CONFIRMED, _A.REJECT): _S.REJECTED,
+    (_S.CONFIRMED, _A.TRACK): _S.CONFIRMED,
     (_S.CONFIRMED, _A.DEPART): _S.EN_ROUTE,
     (_S.CONFIRMED, _A.ARRIVE): _S.ARRIVED,
     (_S.CONFIRMED, _A.COMPLETE): _S.COMPLETED,  # partners that report no position complete straight away
     (_S.CONFIRMED, _A.CLOSE): _S.CLOSED,
     (_S.CONFIRMED, _A.CANCEL): _S.CANCELLED,
     (_S.EN_ROUTE, _A.REJECT): _S.REJECTED,
+    (_S.EN_ROUTE, _A.TRACK): _S.EN_ROUTE,
     (_S.EN_ROUTE, _A.ARRIVE): _S.ARRIVED,
     (_S.EN_ROUTE, _A.COMPLETE): _S.COMPLETED,
     (_S.EN_ROUTE, _A.CLOSE): _S.CLOSED,
     (_S.EN_ROUTE, _A.CANCEL): _S.CANCELLED,
+    (_S.ARRIVED, _A.TRACK): _S.ARRIVED,
     (_S.ARRIVED, _A.COMPLETE): _S.COMPLETED,
     (_S.ARRIVED, _A.CLOSE): _S.CLOSED,
     (_S.ARRIVED, _A.CANCEL): _S.CANCELLED,
@@ -55,6 +67,12 @@ MOVES: dict[tuple[RsaStatus, Action], RsaStatus] = {
     (_S.REJECTED, _A.CANCEL): _S.CANCELLED,
     (_S.COMPLETED, _A.CLOSE): _S.CLOSED,
 }
+
+UNDER_WAY = frozenset({_S.DISPATCHED, _S.CONFIRMED, _S.EN_ROUTE, _S.ARRIVED})
+"""While in one of these a partner has the job, and has to be told where it is taken away."""
+
+TRACKED = frozenset(status for status, action in MOVES if action is _A.TRACK)
+"""While in one of these the partner has said yes."""
 
 
 def advance(status: str, action: Action) -> RsaStatus:
@@ -93,6 +111,18 @@ def join(
     )
 
 
+def arrival_action(status: str, said: RsaStatus | None) -> Action:
+    """Return what a partner's position does: the same state again is a mere position."""
+    if said is None or said == status:
+        return Action.TRACK
+    return Action.DEPART if said is RsaStatus.EN_ROUTE else Action.ARRIVE
+
+
+def is_noted(known: datetime | None, said: datetime) -> bool:
+    """Tell whether a new time of arrival differs enough to be shown in the timeline."""
+    return known is None or abs(said - known) >= ETA_NOTED
+
+
 def breakdown_location(incident: "RsaIncident") -> dict[str, Any] | None:
     """Return where the vehicle stands, as the guide's breakdownLocation; None where nobody said."""
     if incident.latitude is None or incident.longitude is None:
@@ -121,4 +151,62 @@ def event_data(incident: "RsaIncident") -> dict[str, Any]:
         "agentId": incident.agent_id,
         "anomalies": incident.anomalies,
         "occurredAt": format_instant(incident.occurred_at),
+    }
+
+
+def dispatch_payload(incident: "RsaIncident", vehicle: "Vehicle | None", *, requested_at: datetime) -> dict[str, Any]:
+    """Return what a partner is told of its dispatch (RSA guide, RSA Dispatch Request), as far as the customer agreed.
+
+    Coordinates and what the vehicle reported are left out (null) where the customer said no to sharing them.
+    """
+    consent = incident.customer_consent or {}
+    located, reported = consent.get("locationSharing") is not False, consent.get("vehicleStatusSharing") is not False
+    said = incident.vehicle_info or {}
+    customer = incident.customer_info or {}
+    return {
+        "cid": incident.cid,
+        "vin": incident.vin,
+        "partner": incident.partner,
+        "serviceType": incident.service_type,
+        "priority": incident.priority,
+        "breakdownLocation": {
+            "address": incident.address,
+            "latitude": incident.latitude if located else None,
+            "longitude": incident.longitude if located else None,
+            "description": incident.location_description,
+        },
+        "destination": incident.destination,
+        "vehicleInfo": {
+            "make": said.get("make") or (vehicle and vehicle.make),
+            "model": said.get("model") or (vehicle and vehicle.model),
+            "year": said.get("year") or (vehicle and vehicle.model_year),
+            "color": said.get("color") or (vehicle and vehicle.color),
+            "licensePlate": said.get("licensePlate") or (vehicle and vehicle.license_plate),
+        },
+        "breakdownDetails": {
+            "symptoms": incident.symptoms,
+            "description": incident.description,
+            "dtcCodes": incident.dtc_codes if reported else None,
+            "batteryVoltage": incident.battery_voltage if reported else None,
+        },
+        "customerInfo": {
+            "name": customer.get("name") or (vehicle and vehicle.customer_name),
+            "phone": customer.get("phone") or (vehicle and vehicle.customer_phone),
+            "membershipId": customer.get("membershipId") or (vehicle and vehicle.membership_id),
+        },
+        "customerConsent": incident.customer_consent,
+        "requestTime": format_instant(requested_at),
+        "notes": incident.notes,
+    }
+
+
+def withdrawal_payload(incident: "RsaIncident", *, reason: str, now: datetime) -> dict[str, Any]:
+    """Return what a partner is told when its dispatch is taken away."""
+    return {
+        "cid": incident.cid,
+        "vin": incident.vin,
+        "partner": incident.partner,
+        "partnerTicketId": incident.partner_ticket_id,
+        "reason": reason,
+        "timestamp": format_instant(now),
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rules.errors import IllegalMoveError
 from schemas.base import format_instant
-from schemas.sos import EmergencyType, SosReport, SosStatus, Urgency
+from schemas.sos import EmergencyType, SosDispatchRequest, SosReport, SosStatus, Urgency
 
 if TYPE_CHECKING:
     from db.sos import SosIncident
@@ -100,6 +100,22 @@ def join(
     )
 
 
+def dispatch_info(known: dict[str, Any] | None, request: SosDispatchRequest) -> dict[str, Any]:
+    """Return what is known of the services after one was sent (SOS guide, dispatchInfo): the last, and all by name."""
+    services = [service for service in (known or {}).get("servicesDispatched", []) if service != request.service_type]
+    eta = request.estimated_arrival
+    return {
+        "dispatched": True,
+        "serviceType": request.service_type,
+        "provider": request.provider,
+        "estimatedArrival": None if eta is None else format_instant(eta),
+        "status": request.status,
+        "contactNumber": request.contact_number,
+        "unitNumber": request.unit_number,
+        "servicesDispatched": [*services, request.service_type],
+    }
+
+
 def dump(value: Any) -> dict[str, Any] | None:
     """Return a wire model as the JSON object it came from, without what was not said; None stays None."""
     return None if value is None else value.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -135,6 +151,7 @@ def event_data(incident: "SosIncident", vehicle: "Vehicle | None") -> dict[str, 
         },
         "description": incident.description,
         "agentId": incident.agent_id,
+        "dispatchInfo": incident.dispatch_info,
         "testCall": incident.test_call,
         "anomalies": incident.anomalies,
         "occurredAt": format_instant(incident.occurred_at),

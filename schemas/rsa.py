@@ -189,6 +189,26 @@ class DispatchConfirmRequest(Wire):
     reason: Text | None = None
 
 
+class DispatchLocationRequest(Wire):
+    """The partner tells where it is (design, section 5): `timestamp` says when, `status` whether it left or arrived."""
+
+    cid: RsaCid
+    partner: PartnerName | None = None
+    partner_ticket_id: ShortText | None = None
+    status: Literal["EN_ROUTE", "ARRIVED"] | None = None
+    current_location: Location | None = None
+    estimated_arrival: Instant | None = None
+    estimated_distance: Annotated[float, Field(ge=0, le=100_000)] | None = None
+    timestamp: Instant | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        told = (self.status, self.current_location, self.estimated_arrival, self.estimated_distance)
+        if all(one is None for one in told):
+            raise ValueError("expected currentLocation, estimatedArrival, estimatedDistance or status")
+        return self
+
+
 Money = Annotated[int, Field(ge=0, le=10**15)]
 """Minor units of an ISO 4217 currency: KRW has none, so 80000 is eighty thousand won."""
 
@@ -293,6 +313,14 @@ class RsaCloseRequest(Completion):
     notes: Text | None = None
 
 
+class RsaCancelRequest(Wire):
+    """Nobody needs help any more (design, section 5)."""
+
+    cid: RsaCid
+    vin: Vin | None = None
+    reason: Text | None = None
+
+
 class KnownPlace(Wire):
     """A place as the answers show it; coordinates are null where only the address is known."""
 
@@ -361,6 +389,25 @@ class DispatchConfirmResponse(Wire):
 
     cid: str
     partner_ticket_id: str | None
+    status: RsaStatus
+    timestamp: Instant
+
+
+class DispatchLocationResponse(Wire):
+    """The answer to a partner's position: what is now shown to the customer; distance in kilometres."""
+
+    cid: str
+    partner_ticket_id: str | None
+    status: RsaStatus
+    timestamp: Instant
+    estimated_arrival: Instant | None
+    estimated_distance: float | None
+
+
+class RsaCancelResponse(Wire):
+    """The answer to a cancellation."""
+
+    cid: str
     status: RsaStatus
     timestamp: Instant
 
@@ -448,6 +495,22 @@ class LocationTracking(Wire):
     estimated_arrival: Instant | None
 
 
+class DeliveryStatus(StrEnum):
+    """How far a webhook has come."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+
+class DispatchDelivery(Wire):
+    """Whether the dispatch has reached the partner's server, and what the last attempt met."""
+
+    delivery: DeliveryStatus
+    attempts: int
+    last_error: str | None
+
+
 class KnownCustomer(Wire):
     """Who asked for help."""
 
@@ -465,7 +528,10 @@ class RsaTimelineLine(Wire):
 
 
 class RsaStatusResponse(Wire):
-    """Everything about one request (guide, RSA Status Response); `timestamp` says since when the status holds."""
+    """Everything about one request (guide, RSA Status Response); `timestamp` says since when the status holds.
+
+    `dispatch` is null where nothing was dispatched or the partner takes no webhooks.
+    """
 
     vin: str
     cid: str
@@ -480,6 +546,7 @@ class RsaStatusResponse(Wire):
     timeline: tuple[RsaTimelineLine, ...]
     estimated_cost: CostEstimate | None
     customer_info: KnownCustomer | None
+    dispatch: DispatchDelivery | None
     anomalies: tuple[str, ...]
 
 

@@ -139,6 +139,52 @@ class SosCloseRequest(Wire):
     follow_up_required: bool | None = None
 
 
+class DispatchService(StrEnum):
+    """The services that a counselor can send (SOS guide, SOS Statistics Response)."""
+
+    POLICE = "POLICE"
+    AMBULANCE = "AMBULANCE"
+    FIRE = "FIRE"
+    TOWING = "TOWING"
+
+
+class DispatchState(StrEnum):
+    """How far the service that was sent has come."""
+
+    DISPATCHED = "DISPATCHED"
+    EN_ROUTE = "EN_ROUTE"
+    ARRIVED = "ARRIVED"
+
+
+class SosDispatchRequest(Wire):
+    """The counselor sends a service, or tells how far it has come (the `dispatchInfo` of SOS Status Response)."""
+
+    cid: SosCid
+    vin: Vin | None = None
+    service_type: DispatchService
+    provider: ShortText | None = None
+    estimated_arrival: Instant | None = None
+    status: DispatchState = DispatchState.DISPATCHED
+    contact_number: PhoneNumber | None = None
+    unit_number: ShortText | None = None
+
+
+class SosResolveRequest(Wire):
+    """The emergency is over; the incident is still to be closed."""
+
+    cid: SosCid
+    vin: Vin | None = None
+    notes: Text | None = None
+
+
+class SosCancelRequest(Wire):
+    """There was no emergency."""
+
+    cid: SosCid
+    vin: Vin | None = None
+    reason: Text | None = None
+
+
 class Availability(StrEnum):
     """Whether a counselor can take an incident."""
 
@@ -286,6 +332,23 @@ class DispatchInfo(Wire):
     status: str | None
     contact_number: str | None
     unit_number: str | None
+
+
+class SosDispatchResponse(Wire):
+    """The answer to a dispatch: what the status shows from now on."""
+
+    cid: str
+    status: SosStatus
+    timestamp: Instant
+    dispatch_info: DispatchInfo
+
+
+class SosMoveResponse(Wire):
+    """The answer to a resolving or a cancellation."""
+
+    cid: str
+    status: SosStatus
+    timestamp: Instant
 
 
 class TimelineLine(Wire):

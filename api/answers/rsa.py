@@ -8,6 +8,7 @@ from api.answers.words import rsa_duration, whole_seconds
 from db.incidents import TimelineEntry
 from db.rsa import HistorySummary, RsaIncident
 from db.vehicles import Vehicle
+from db.webhooks import DeliveryState
 from schemas import rsa as wire
 from schemas.problem import Pagination
 
@@ -67,12 +68,33 @@ def confirm_response(incident: RsaIncident, timeline: Sequence[TimelineEntry]) -
     )
 
 
+def location_response(incident: RsaIncident) -> wire.DispatchLocationResponse:
+    """Return the answer to a partner's position."""
+    return wire.DispatchLocationResponse(
+        cid=incident.cid,
+        partner_ticket_id=incident.partner_ticket_id,
+        status=wire.RsaStatus(incident.status),
+        timestamp=incident.updated_at,
+        estimated_arrival=incident.estimated_arrival,
+        estimated_distance=incident.estimated_distance_km,
+    )
+
+
+def cancel_response(incident: RsaIncident) -> wire.RsaCancelResponse:
+    """Return the answer to a cancellation."""
+    return wire.RsaCancelResponse(
+        cid=incident.cid,
+        status=wire.RsaStatus(incident.status),
+        timestamp=incident.closed_at or incident.updated_at,
+    )
+
+
 def complete_response(incident: RsaIncident) -> wire.ServiceCompleteResponse:
     """Return the answer to a completion; what nothing is attached for has not been done."""
     return wire.ServiceCompleteResponse(
         cid=incident.cid,
         partner_ticket_id=incident.partner_ticket_id,
-        status=wire.RsaStatus(incident.status),
+        status=wire.RsaStatus.COMPLETED,  # of the service: the same word again is answered the same after the closing
         timestamp=incident.completed_at or incident.updated_at,
         confirmation=wire.CompletionConfirmation(
             service_id=None,
@@ -108,7 +130,10 @@ def closure_response(incident: RsaIncident) -> wire.RsaClosureResponse:
 
 
 def status_response(
-    incident: RsaIncident, timeline: Sequence[TimelineEntry], vehicle: Vehicle | None
+    incident: RsaIncident,
+    timeline: Sequence[TimelineEntry],
+    vehicle: Vehicle | None,
+    delivery: DeliveryState | None,
 ) -> wire.RsaStatusResponse:
     """Return everything about one request (RSA Status Response)."""
     return wire.RsaStatusResponse(
@@ -139,6 +164,11 @@ def status_response(
         ),
         estimated_cost=_estimate(incident),
         customer_info=_customer(incident, vehicle),
+        dispatch=None
+        if delivery is None
+        else wire.DispatchDelivery(
+            delivery=wire.DeliveryStatus(delivery.status), attempts=delivery.attempts, last_error=delivery.last_error
+        ),
         anomalies=tuple(incident.anomalies),
     )
 

@@ -112,6 +112,21 @@ def status_response(
     )
 
 
+def dispatch_response(incident: SosIncident) -> wire.SosDispatchResponse:
+    """Return the answer to a dispatch."""
+    return wire.SosDispatchResponse(
+        cid=incident.cid,
+        status=wire.SosStatus(incident.status),
+        timestamp=incident.updated_at,
+        dispatch_info=_dispatch_info(incident),
+    )
+
+
+def move_response(incident: SosIncident) -> wire.SosMoveResponse:
+    """Return the answer to a resolving or a cancellation."""
+    return wire.SosMoveResponse(cid=incident.cid, status=wire.SosStatus(incident.status), timestamp=incident.updated_at)
+
+
 def closure_response(incident: SosIncident, agent: Agent | None) -> wire.SosClosureResponse:
     """Return the answer to a closing (SOS Closure Response)."""
     duration_s = _duration_s(incident)
@@ -186,7 +201,8 @@ def agent_incidents_response(
 def services_dispatched(incident: SosIncident) -> tuple[str, ...]:
     """Return the services that were sent, by what the dispatch, the closing and its result say."""
     said = {name.upper() for name, service in (incident.emergency_services or {}).items() if service.get("dispatched")}
-    said.add((incident.dispatch_info or {}).get("serviceType") or "")
+    dispatched = incident.dispatch_info or {}
+    said |= {dispatched.get("serviceType") or "", *dispatched.get("servicesDispatched", [])}
     if incident.result is not None and incident.result.endswith(_DISPATCHED):
         said.add(incident.result.removesuffix(_DISPATCHED))
     return tuple(service for service in _SERVICES if service in said)

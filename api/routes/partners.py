@@ -12,7 +12,7 @@ from api.errors import documented
 from api.examples import asked, told
 from api.routes import BASE
 from db import rsa
-from rules.apply import rsa as apply
+from rules.apply import partners as apply
 from schemas import rsa as wire
 
 router = APIRouter(prefix=BASE, tags=["Partners"])
@@ -44,6 +44,23 @@ def confirm(
     with pool.connection() as conn:
         answered = apply.answer(conn, partner, request, actor=caller.actor, now=datetime.now(UTC))
         return answers.confirm_response(answered, rsa.timeline(conn, answered.cid))
+
+
+@router.post(
+    "/partners/{partner}/dispatch/location",
+    responses=documented(400, 401, 404, 409, 413, 422, 503),
+    summary="Partner position and estimated arrival",
+)
+def locate(
+    partner: OwnPartner, request: wire.DispatchLocationRequest, caller: Caller, pool: Database
+) -> wire.DispatchLocationResponse:
+    """Take where the partner is and when it will be there; `status` says that it has left or arrived."""
+    expect_same(request.partner, partner, field="partner")
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        return answers.location_response(
+            apply.locate(conn, partner, request, actor=caller.actor, now=datetime.now(UTC))
+        )
 
 
 @router.post(

@@ -21,11 +21,12 @@ from api.errors import documented
 from api.examples import asked, told
 from api.routes import BASE
 from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
-from db import rsa
+from db import rsa, webhooks
 from db.pool import Connection
 from db.rsa import RsaIncident
 from rules.apply import rsa as apply
 from rules.errors import NotFoundError
+from rules.webhooks import Topic
 from schemas import rsa as wire
 
 router = APIRouter(prefix=BASE, tags=["RSA"])
@@ -44,7 +45,12 @@ def get_status(vin: ReadableVin, pool: Database, cid: Cid = None) -> wire.RsaSta
         vehicle = known_vehicle(conn, vin)
         incident = _of_vehicle(conn, vin, cid)
         logs.about(incident.cid)
-        return answers.status_response(incident, rsa.timeline(conn, incident.cid), vehicle)
+        delivery = (
+            webhooks.latest_of_incident(conn, incident.cid, partner=incident.partner, topic=Topic.DISPATCH)
+            if incident.partner
+            else None
+        )
+        return answers.status_response(incident, rsa.timeline(conn, incident.cid), vehicle, delivery)
 
 
 @router.get(
@@ -101,6 +107,22 @@ def dispatch(
     with pool.connection() as conn:
         known_vehicle(conn, vin)
         return answers.dispatch_response(apply.dispatch(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
+
+
+@router.post(
+    "/vehicles/{vin}/rsa/cancel",
+    responses=documented(400, 401, 404, 409, 413, 422, 503),
+    summary="RSA request cancelled by the customer or the call center",
+)
+def cancel(
+    vin: RequestableVin, request: wire.RsaCancelRequest, caller: Caller, pool: Database
+) -> wire.RsaCancelResponse:
+    """End the request because nobody needs help any more; a partner that is under way is told."""
+    expect_same(request.vin, vin, field="vin")
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        return answers.cancel_response(apply.cancel(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(

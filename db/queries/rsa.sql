@@ -62,3 +62,17 @@ SELECT status, occurred_at, actor, description FROM rsa_timeline WHERE cid = %(c
 
 -- name: count_dispatched
 SELECT count(*) FROM rsa_incidents WHERE status IN ('DISPATCHED', 'CONFIRMED', 'EN_ROUTE', 'ARRIVED');
+
+-- name: take_delayed
+-- Each time of arrival once: it is marked in the statement that finds it.
+UPDATE rsa_incidents SET delay_raised_for = estimated_arrival
+WHERE status IN ('DISPATCHED', 'CONFIRMED', 'EN_ROUTE') AND estimated_arrival < %(now)s
+  AND delay_raised_for IS DISTINCT FROM estimated_arrival
+RETURNING cid;
+
+-- name: take_unanswered
+-- Each dispatch once: it is marked in the statement that finds it.
+UPDATE rsa_incidents SET silence_raised_for = dispatched_at
+WHERE status = 'DISPATCHED' AND dispatched_at <= %(dispatched_before)s
+  AND silence_raised_for IS DISTINCT FROM dispatched_at
+RETURNING cid;

@@ -62,9 +62,14 @@ UPDATE sos_incidents SET status = %(status)s, dispatch_info = %(dispatch_info)s,
     dispatched_at = coalesce(dispatched_at, %(at)s), updated_at = %(at)s
 WHERE cid = %(cid)s;
 
+-- name: set_resolved
+UPDATE sos_incidents SET status = %(status)s, notes = coalesce(%(notes)s, notes), updated_at = %(at)s
+WHERE cid = %(cid)s;
+
 -- name: set_closed
-UPDATE sos_incidents SET status = %(status)s, result = %(result)s, notes = %(notes)s, completion_time = %(completion_time)s,
-    closed_at = %(at)s, agent_id = coalesce(%(agent_id)s, agent_id), emergency_services = %(emergency_services)s,
+UPDATE sos_incidents SET status = %(status)s, result = %(result)s, notes = coalesce(%(notes)s, notes),
+    completion_time = %(completion_time)s, closed_at = %(at)s, agent_id = coalesce(%(agent_id)s, agent_id),
+    emergency_services = %(emergency_services)s,
     customer_status = %(customer_status)s, follow_up_required = %(follow_up_required)s, updated_at = %(at)s
 WHERE cid = %(cid)s;
 

@@ -48,19 +48,20 @@ def record(conn: Connection, vin: str, message: CallMessage, *, occurred_at: dat
 
 
 def _progress(conn: Connection, cid: str, message: CallMessage, *, occurred_at: datetime, now: datetime) -> VoiceCall:
-    for known in reversed(calls.of_incident(conn, cid)):
+    attempts = calls.of_incident(conn, cid)
+    for known in reversed(attempts):
         if rule.belongs(known, message, occurred_at=occurred_at):
             call = rule.progress(known, message, occurred_at=occurred_at)
             calls.update(conn, call)
             return call
-    call = VoiceCall(
-        message.session_id or apply_sos.mint_session(conn, now=now), cid, CallStatus.CONNECTING, started_at=occurred_at
-    )
-    call = rule.progress(call, message, occurred_at=occurred_at)
-    while not calls.insert(conn, call):  # the vehicle named a session that another incident has
-        call = VoiceCall(apply_sos.mint_session(conn, now=now), cid, CallStatus.CONNECTING, started_at=occurred_at)
+    started_at = rule.start(attempts, occurred_at=occurred_at)
+    session_id = message.session_id or apply_sos.mint_session(conn, now=now)
+    while True:
+        call = VoiceCall(session_id, cid, CallStatus.CONNECTING, started_at=started_at)
         call = rule.progress(call, message, occurred_at=occurred_at)
-    return call
+        if calls.insert(conn, call):
+            return call
+        session_id = apply_sos.mint_session(conn, now=now)  # the vehicle named a session that another incident has
 
 
 def _words(message: CallMessage) -> str:

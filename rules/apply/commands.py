@@ -1,17 +1,32 @@
-"""Commands to vehicles: issued with their event, so that the downlink sends them after the commit."""
+"""Commands to vehicles: issued with their event, so that the downlink sends them after the commit.
+
+None of them can stop a running engine; ENGINE_START_BLOCK forbids the next start only (design, section 7).
+"""
 
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from db import commands, events
+import structlog
+
+from db import commands, events, rsa, sos, vehicles
+from db.commands import Command
 from db.events import NewEvent
 from db.pool import Connection
+from rules import safety
+from rules.errors import NotFoundError
+from rules.safety import Standing
 from schemas.base import format_instant
-from schemas.command import CommandMessage, CommandType
+from schemas.command import AckStatus, CommandMessage, CommandType
+
+log = structlog.get_logger()
 
 TIME_SYNC_MOST = 3
 TIME_SYNC_WITHIN = timedelta(hours=1)
-TIME_SYNC_VALID = timedelta(minutes=1)
+BLOCK_AGAIN_AFTER = timedelta(minutes=10)
+
+_STARTS = (CommandType.ENGINE_START_BLOCK, CommandType.ENGINE_START_RELEASE)
+_MAY_HOLD = frozenset({"PENDING", "ACCEPTED", "EXECUTED", "EXPIRED", "WITHDRAWN"})
+"""Outcomes after which a block may be in force in the vehicle: an answer can be lost."""
 
 
 def sync_time(conn: Connection, vin: str, *, now: datetime) -> bool:
@@ -19,26 +34,130 @@ def sync_time(conn: Connection, vin: str, *, now: datetime) -> bool:
     sent = commands.count_since(conn, vin=vin, type_=CommandType.TIME_SYNC, since=now - TIME_SYNC_WITHIN)
     if sent >= TIME_SYNC_MOST:
         return False
-    command_id = uuid4()
-    message = CommandMessage(
-        command_id=str(command_id),
-        type=CommandType.TIME_SYNC,
-        issued_at=now,
-        expires_at=now + TIME_SYNC_VALID,
-        parameters={"serverTime": format_instant(now)},
+    _issue(conn, vin, CommandType.TIME_SYNC, {"serverTime": format_instant(now)}, again=False, now=now)
+    return True
+
+
+def warn(conn: Connection, vin: str, *, message: str, now: datetime) -> None:
+    """Show the driver a warning."""
+    _issue(conn, vin, CommandType.IN_VEHICLE_WARNING, {"message": message}, again=True, now=now)
+
+
+def block_next_start(conn: Connection, vin: str, *, until: datetime, now: datetime) -> str | None:
+    """Forbid the vehicle's next start until an instant; return why not, or None where it was sent.
+
+    Not while one may be in force already, and not twice within ten minutes.
+    """
+    known = commands.newest(conn, vin, _STARTS)
+    if known is not None and known.type == CommandType.ENGINE_START_BLOCK:
+        if now - known.issued_at < BLOCK_AGAIN_AFTER:
+            return "BLOCKED_LATELY"
+        if known.outcome in {"ACCEPTED", "EXECUTED"} and known.parameters["until"] == format_instant(until):
+            return "BLOCKED_ALREADY"
+    refused = safety.refusal(standing(conn, vin), now=now)
+    if refused is None:
+        _issue(conn, vin, CommandType.ENGINE_START_BLOCK, {"until": format_instant(until)}, again=True, now=now)
+    return refused
+
+
+def release_start(conn: Connection, vin: str, *, reason: str, now: datetime) -> bool:
+    """Lift a block that may be in force; false where there is none."""
+    known = commands.newest(conn, vin, _STARTS)
+    if known is None or known.type != CommandType.ENGINE_START_BLOCK or known.outcome not in _MAY_HOLD:
+        return False
+    if known.outcome == "PENDING":
+        commands.close(conn, known.command_id, outcome="WITHDRAWN", reason=reason, at=now)
+    _issue(conn, vin, CommandType.ENGINE_START_RELEASE, {"reason": reason}, again=True, now=now)
+    return True
+
+
+def send_again_or_expire(conn: Connection, command: Command, *, now: datetime) -> None:
+    """Send a command that has no answer once more, after checking again, or end it when its time is over.
+
+    A block whose preconditions hold no more is withdrawn and lifted: the vehicle may have it, and its answer be lost.
+    """
+    if now >= command.expires_at:
+        commands.close(conn, command.command_id, outcome="EXPIRED", reason="no answer in time", at=now)
+        _tell(conn, command, "COMMAND_EXPIRED", now=now)
+        return
+    if command.type == CommandType.ENGINE_START_BLOCK:
+        refused = safety.refusal(standing(conn, command.vin), now=now)
+        if refused is not None:
+            release_start(conn, command.vin, reason=refused, now=now)
+            return
+    next_at = safety.next_send(command.issued_at, command.sends + 1)
+    commands.set_sent(conn, command.command_id, sends=command.sends + 1, next_send_at=next_at)
+    _tell(conn, command, "COMMAND_ISSUED", now=now)
+
+
+def acknowledge(
+    conn: Connection,
+    vin: str,
+    command_id: UUID,
+    *,
+    status: AckStatus,
+    reason: str | None,
+    acked_at: datetime,
+    now: datetime,
+) -> None:
+    """Take the vehicle's answer. A late one, or one after the final one, is logged and changes nothing.
+
+    Raises NotFoundError where this vehicle was never sent the command.
+    """
+    command = commands.get(conn, command_id)
+    if command is None or command.vin != vin:
+        raise NotFoundError("this vehicle was never sent this command")
+    if command.outcome not in {"PENDING", "ACCEPTED"} or (command.outcome == "PENDING" and now > command.expires_at):
+        log.warning("late_acknowledgement", command_id=str(command_id), status=status, outcome=command.outcome)
+        return
+    commands.set_acknowledged(conn, command_id, status=status, reason=reason, acked_at=acked_at)
+    _tell(conn, command, f"COMMAND_{status}", now=now)
+
+
+def standing(conn: Connection, vin: str) -> Standing:
+    """Return what is known of the vehicle now."""
+    state = vehicles.state(conn, vin)
+    return Standing(
+        seen_at=state.occurred_at if state else None,
+        clock_suspect=state.clock_suspect if state else None,
+        engine_status=state.engine_status if state else None,
+        speed_kph=state.speed_kph if state else None,
+        transmission_status=state.transmission_status if state else None,
+        sos_open=sos.open_of_vehicle(conn, vin, test_call=False) is not None,
+        rsa_open=rsa.open_of_vehicle(conn, vin) is not None,
     )
+
+
+def _issue(
+    conn: Connection, vin: str, type_: CommandType, parameters: dict[str, str], *, again: bool, now: datetime
+) -> None:
+    command_id = uuid4()
+    expires_at = now + safety.EXPIRES_AFTER
     commands.issue(
         conn,
         command_id=command_id,
         vin=vin,
-        type_=message.type,
-        parameters=message.parameters,
-        issued_at=message.issued_at,
-        expires_at=message.expires_at,
+        type_=type_,
+        parameters=parameters,
+        issued_at=now,
+        expires_at=expires_at,
+        next_send_at=safety.next_send(now, 1) if again else None,
+    )
+    command = commands.get(conn, command_id)
+    assert command is not None  # noqa: S101 - just inserted
+    _tell(conn, command, "COMMAND_ISSUED", now=now)
+
+
+def _tell(conn: Connection, command: Command, type_: str, *, now: datetime) -> None:
+    message = CommandMessage(
+        command_id=str(command.command_id),
+        type=CommandType(command.type),
+        issued_at=command.issued_at,
+        expires_at=command.expires_at,
+        parameters=command.parameters,
     )
     data = message.model_dump(mode="json", by_alias=True)
     events.append(
         conn,
-        NewEvent(service="COMMAND", type="COMMAND_ISSUED", priority="NORMAL", vin=vin, occurred_at=now, data=data),
+        NewEvent(service="COMMAND", type=type_, priority="NORMAL", vin=command.vin, occurred_at=now, data=data),
     )
-    return True

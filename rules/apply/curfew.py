@@ -6,15 +6,16 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from db import curfew, events
-from db.curfew import CurfewException, Policy, StoredViolation, Watched
+from db.curfew import CurfewException, Policy, StoredViolation
 from db.events import NewEvent
 from db.pool import Connection
 from rules import curfew as rule
+from rules.apply import commands
 from rules.clock import LATE_AFTER, LATE_MAX
 from rules.curfew import Circumstances, Observation, PolicyVersion, Rule, Violation, Window
 from rules.errors import ConflictError, NotFoundError, StaleError, UnprocessableError
 from schemas.base import format_instant
-from schemas.curfew import CurfewExceptionRequest, CurfewPolicyRequest, Day, ExceptionStatus
+from schemas.curfew import CurfewAction, CurfewExceptionRequest, CurfewPolicyRequest, Day, ExceptionStatus
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 EXCEPTION_LONGEST = timedelta(days=7)
@@ -22,6 +23,8 @@ EXCEPTION_BACK = timedelta(hours=1)
 CONSENT = "CURFEW"
 
 _LOOKS_BACK = LATE_MAX + timedelta(days=1)
+_LOOKS_AHEAD = timedelta(hours=25)
+_SETTLES_AFTER = timedelta(seconds=30)
 _INSTANT = timedelta(microseconds=1)
 _WEEKDAYS = {day.value: number for number, day in enumerate(Day)}
 
@@ -154,11 +157,14 @@ def announce_exceptions(conn: Connection, begun_or_ended: Iterable[CurfewExcepti
             judge(conn, exception.vin, since=now, until=now, now=now)
 
 
-def judge(conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime) -> None:
+def judge(
+    conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime, settled: bool = False
+) -> None:
     """Judge again what the engine did around [since, until], and save and announce what that changes.
 
     From the last sight of it standing before, to the first after: nothing outside can change. A vehicle that never had
-    a policy is left alone.
+    a policy is left alone. Unless it is `settled`, the vehicle is judged once more soon after: another lane may be
+    storing a message at this moment that this judgement does not see.
     """
     watch = curfew.lock_watch(conn, vin)
     if watch is None:
@@ -170,15 +176,37 @@ def judge(conn: Connection, vin: str, *, since: datetime, until: datetime, now: 
     stop = curfew.stop_after(conn, vin, until, latest=horizon)
     end = stop or horizon
     sights = [Observation(at, running) for at, running in curfew.observations(conn, vin, begin, end)]
-    found = rule.violations(circumstances(conn, vin), sights, since=begin, now=end)
+    around = circumstances(conn, vin)
+    found = rule.violations(around, sights, since=begin, now=end)
     _reconcile(conn, vin, found, curfew.violations_between(conn, vin, begin, end), now=now)
     last = max(sights, key=lambda sight: (sight.at, not sight.running), default=None)
     if stop is not None:
         # The engine was seen later than this stretch: what comes for it from now on is no longer the newest.
         watch = replace(watch, seen_at=max(stop, watch.seen_at or stop))
     elif last is not None:
-        watch = Watched(vin, last.running, last.at, now)
-    curfew.set_watch(conn, replace(watch, judged_at=now))
+        watch = replace(watch, running=last.running, seen_at=last.at)
+    _act(conn, vin, around, running=watch.running, now=now)
+    next_at = _next_change(around, found, now)
+    if not settled:
+        next_at = min(next_at, now + _SETTLES_AFTER) if next_at else now + _SETTLES_AFTER
+    curfew.set_watch(conn, replace(watch, judged_at=now, next_at=next_at))
+
+
+def _next_change(around: Circumstances, found: list[Violation], now: datetime) -> datetime | None:
+    """Return when the clock alone will change the judgement: at an edge of the curfew, or of a severity."""
+    edges = [edge for span in around.restricted(now, now + _LOOKS_AHEAD) for edge in span]
+    edges += [v.started_at + more for v in found if v.ended_at is None for more in rule.SEVERITY_RISES_AFTER]
+    return min((edge for edge in edges if now < edge < now + _LOOKS_AHEAD), default=None)
+
+
+def _act(conn: Connection, vin: str, around: Circumstances, *, running: bool, now: datetime) -> None:
+    """Forbid the next start of a vehicle that stands inside its curfew, where its policy says so; lift it outside."""
+    actions = curfew.policies(conn, vin)[-1].actions
+    here = next((span for span in around.restricted(now, now + _LOOKS_AHEAD) if span[0] == now), None)
+    if here is None:
+        commands.release_start(conn, vin, reason="CURFEW_OVER", now=now)
+    elif not running and CurfewAction.ENGINE_START_BLOCK in actions:
+        commands.block_next_start(conn, vin, until=here[1], now=now)
 
 
 def exception_id(exception: CurfewException) -> str:
@@ -256,6 +284,9 @@ def _open(conn: Connection, vin: str, violation: Violation, *, now: datetime) ->
         now,
     )
     _announce(conn, opened, "CURFEW_VIOLATION", now=now)
+    warned = CurfewAction.IN_VEHICLE_WARNING in curfew.policies(conn, vin)[-1].actions
+    if warned and violation.ended_at is None and not late:
+        commands.warn(conn, vin, message=_MESSAGES["CURFEW_VIOLATION"], now=now)
 
 
 def _update(conn: Connection, known: StoredViolation, violation: Violation, *, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""RSA incidents: opened or joined by a press, dispatched to partners, confirmed, completed and closed."""
+"""RSA incidents of app and call center: opened or joined by a press, dispatched to partners, cancelled and closed."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,18 +8,17 @@ from db.events import NewEvent
 from db.pool import Connection
 from db.rsa import RsaIncident
 from rules import rsa as rule
-from rules.errors import ConflictError, NotFoundError, UnprocessableError
+from rules.apply import webhooks
+from rules.errors import ConflictError, IllegalMoveError, NotFoundError, UnprocessableError
 from rules.sos import dump
 from schemas.rsa import (
-    Answer,
     Completion,
-    DispatchConfirmRequest,
     Priority,
+    RsaCancelRequest,
     RsaCloseRequest,
     RsaDispatchRequest,
     RsaReport,
     RsaStatus,
-    ServiceCompleteRequest,
 )
 
 
@@ -54,108 +53,53 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
 
 
 def dispatch(conn: Connection, vin: str, request: RsaDispatchRequest, *, actor: str, now: datetime) -> RsaIncident:
-    """Send a partner. Raises NotFoundError, IllegalMoveError, and UnprocessableError where consent was refused."""
+    """Send a partner; from one that does not answer, or rejected, to another.
+
+    Raises NotFoundError, IllegalMoveError, and UnprocessableError where consent was refused.
+    """
     incident = _lock(conn, vin, request.cid)
     if partners.get(conn, request.partner) is None:
         raise NotFoundError(f"there is no partner {request.partner}")
+    if incident.status == RsaStatus.DISPATCHED and incident.partner == request.partner:
+        raise IllegalMoveError(status=incident.status, action=rule.Action.DISPATCH)
     if request.customer_consent is not None and not request.customer_consent.granted:
         raise UnprocessableError("expected the customer's consent to the dispatch", field="customerConsent.granted")
-    place, details = request.breakdown_location, request.breakdown_details
-    changes = replace(
-        incident,
-        partner=request.partner,
-        partner_ticket_id=None,  # a ticket of a partner that rejected is not the new partner's
-        provider=None,
-        estimated_arrival=None,
-        service_type=request.service_type,
-        priority=request.priority or incident.priority,
-        destination=dump(request.destination) or incident.destination,
-        vehicle_info=dump(request.vehicle_info) or incident.vehicle_info,
-        customer_info=dump(request.customer_info) or incident.customer_info,
-        customer_consent=dump(request.customer_consent) or incident.customer_consent,
-        agent_id=_known_agent(conn, request.agent_id) or incident.agent_id,
-        notes=request.notes or incident.notes,
-        dispatched_at=now,
-    )
-    if place is not None:
-        changes = replace(
-            changes,
-            latitude=place.latitude if place.latitude is not None else incident.latitude,
-            longitude=place.longitude if place.longitude is not None else incident.longitude,
-            address=place.address or incident.address,
-            location_description=place.description or incident.location_description,
-        )
-    if details is not None:
-        changes = replace(
-            changes,
-            symptoms=list(details.symptoms) or incident.symptoms,
-            dtc_codes=list(details.dtc_codes) or incident.dtc_codes,
-            description=details.description or incident.description,
-            battery_voltage=incident.battery_voltage if details.battery_voltage is None else details.battery_voltage,
-        )
-    return _move(
-        conn, changes, rule.Action.DISPATCH, actor=actor, description=f"Dispatched to {request.partner}", now=now
-    )
-
-
-def answer(
-    conn: Connection, partner: str, request: DispatchConfirmRequest, *, actor: str, now: datetime
-) -> RsaIncident:
-    """Take the partner's answer to its dispatch; the same answer again changes nothing.
-
-    Raises NotFoundError for another partner's incident, ConflictError for another ticket, IllegalMoveError.
-    """
-    incident = _lock_of_partner(conn, partner, request.cid, request.partner_ticket_id)
-    if request.status is Answer.CONFIRMED and incident.status == RsaStatus.CONFIRMED:
-        return incident
-    place = request.current_location
-    action = rule.Action.CONFIRM if request.status is Answer.CONFIRMED else rule.Action.REJECT
-    changes = replace(
-        incident,
-        partner_ticket_id=request.partner_ticket_id or incident.partner_ticket_id,
-        provider=dump(request.provider) or incident.provider,
-        estimated_arrival=request.estimated_arrival or incident.estimated_arrival,
-        estimated_distance_km=request.estimated_distance
-        if request.estimated_distance is not None
-        else incident.estimated_distance_km,
-        provider_location=dump(place) or incident.provider_location,
-        provider_located_at=now if place is not None else incident.provider_located_at,
-    )
-    words = (
-        f"{partner} confirmed"
-        if action is rule.Action.CONFIRM
-        else f"{partner} rejected: {request.reason or 'no reason given'}"
-    )
-    return _move(conn, changes, action, actor=actor, description=words, now=now)
-
-
-def complete(
-    conn: Connection, partner: str, request: ServiceCompleteRequest, *, actor: str, now: datetime
-) -> RsaIncident:
-    """Take the partner's word that the service is done; the same word again changes nothing."""
-    incident = _lock_of_partner(conn, partner, request.cid, request.partner_ticket_id)
-    if incident.status == RsaStatus.COMPLETED:
-        return incident
-    changes = replace(
-        _with_completion(incident, request), completed_at=now, completion=dump(request), notes=request.completion_notes
-    )
-    return _move(
-        conn, changes, rule.Action.COMPLETE, actor=actor, description=f"{partner} completed the service", now=now
-    )
+    changes = _with_dispatch(incident, request, now=now)
+    changes = replace(changes, agent_id=_known_agent(conn, request.agent_id) or incident.agent_id)
+    words = f"Dispatched to {request.partner}"
+    if incident.status == RsaStatus.DISPATCHED:
+        announce(conn, incident, "RSA_WITHDRAWN", at=now)  # the last event that its stream will show of this request
+        words += f", {incident.partner} has not answered"
+    webhooks.withdraw(conn, incident, reason="another partner was sent", now=now)
+    moved = move(conn, changes, rule.Action.DISPATCH, actor=actor, description=words, now=now)
+    webhooks.push_dispatch(conn, moved, requested_at=request.request_time or incident.occurred_at, now=now)
+    return moved
 
 
 def close(conn: Connection, vin: str, request: RsaCloseRequest, *, actor: str, now: datetime) -> RsaIncident:
     """End the request. Raises NotFoundError, ConflictError for another ticket, and IllegalMoveError when it is over."""
     incident = _lock(conn, vin, request.cid)
-    _check_ticket(incident, request.partner_ticket_id)
+    check_ticket(incident, request.partner_ticket_id)
     changes = replace(
-        _with_completion(incident, request),
+        with_completion(incident, request),
         result=request.result,
         agent_id=_known_agent(conn, request.agent_id) or incident.agent_id,
         notes=request.notes or incident.notes,
         closed_at=now,
     )
-    return _move(conn, changes, rule.Action.CLOSE, actor=actor, description=f"Closed: {request.result}", now=now)
+    closed = move(conn, changes, rule.Action.CLOSE, actor=actor, description=f"Closed: {request.result}", now=now)
+    webhooks.withdraw(conn, incident, reason="the call center closed the request", now=now)
+    return closed
+
+
+def cancel(conn: Connection, vin: str, request: RsaCancelRequest, *, actor: str, now: datetime) -> RsaIncident:
+    """End the request because nobody needs help any more. Raises NotFoundError and IllegalMoveError."""
+    incident = _lock(conn, vin, request.cid)
+    changes = replace(incident, notes=request.reason or incident.notes, closed_at=now)
+    words = f"Cancelled: {request.reason or 'no reason given'}"
+    cancelled = move(conn, changes, rule.Action.CANCEL, actor=actor, description=words, now=now)
+    webhooks.withdraw(conn, incident, reason="the request was cancelled", now=now)
+    return cancelled
 
 
 def of_vehicle(conn: Connection, vin: str, cid: str) -> RsaIncident:
@@ -190,9 +134,10 @@ def announce(conn: Connection, incident: RsaIncident, type_: str, *, at: datetim
     )
 
 
-def _move(
+def move(
     conn: Connection, incident: RsaIncident, action: rule.Action, *, actor: str, description: str, now: datetime
 ) -> RsaIncident:
+    """Save the incident as changed and moved, with its line and its event. Raises IllegalMoveError."""
     moved = replace(incident, status=rule.advance(incident.status, action), updated_at=now)
     rsa.save(conn, moved)
     note(conn, moved, at=now, actor=actor, description=description)
@@ -200,7 +145,8 @@ def _move(
     return moved
 
 
-def _with_completion(incident: RsaIncident, request: Completion) -> RsaIncident:
+def with_completion(incident: RsaIncident, request: Completion) -> RsaIncident:
+    """Return the incident with what a completion or a closing says of ticket, cost and satisfaction."""
     cost = dump(request.cost_details)
     if cost is None and request.actual_cost is not None:
         cost = {"totalCost": request.actual_cost, "currency": "KRW"}
@@ -219,23 +165,54 @@ def _with_completion(incident: RsaIncident, request: Completion) -> RsaIncident:
     )
 
 
+def check_ticket(incident: RsaIncident, ticket: str | None) -> None:
+    """Raise ConflictError where the ticket is not the one that the partner gave."""
+    if ticket is not None and incident.partner_ticket_id not in {None, ticket}:
+        raise ConflictError(f"expected partnerTicketId {incident.partner_ticket_id}")
+
+
+def _with_dispatch(incident: RsaIncident, request: RsaDispatchRequest, *, now: datetime) -> RsaIncident:
+    place, details = request.breakdown_location, request.breakdown_details
+    changes = replace(
+        incident,
+        partner=request.partner,
+        partner_ticket_id=None,  # a ticket of a partner that rejected is not the new partner's
+        provider=None,
+        provider_location=None,
+        provider_located_at=None,
+        estimated_arrival=None,
+        estimated_distance_km=None,
+        service_type=request.service_type,
+        priority=request.priority or incident.priority,
+        destination=dump(request.destination) or incident.destination,
+        vehicle_info=dump(request.vehicle_info) or incident.vehicle_info,
+        customer_info=dump(request.customer_info) or incident.customer_info,
+        customer_consent=dump(request.customer_consent) or incident.customer_consent,
+        notes=request.notes or incident.notes,
+        dispatched_at=now,
+    )
+    if place is not None:
+        changes = replace(
+            changes,
+            latitude=place.latitude if place.latitude is not None else incident.latitude,
+            longitude=place.longitude if place.longitude is not None else incident.longitude,
+            address=place.address or incident.address,
+            location_description=place.description or incident.location_description,
+        )
+    if details is not None:
+        changes = replace(
+            changes,
+            symptoms=list(details.symptoms) or incident.symptoms,
+            dtc_codes=list(details.dtc_codes) or incident.dtc_codes,
+            description=details.description or incident.description,
+            battery_voltage=incident.battery_voltage if details.battery_voltage is None else details.battery_voltage,
+        )
+    return changes
+
+
 def _lock(conn: Connection, vin: str, cid: str) -> RsaIncident:
     incidents.lock(conn)
     return of_vehicle(conn, vin, cid)
-
-
-def _lock_of_partner(conn: Connection, partner: str, cid: str, ticket: str | None) -> RsaIncident:
-    incidents.lock(conn)
-    incident = rsa.get(conn, cid)
-    if incident is None or incident.partner != partner:
-        raise NotFoundError(f"{partner} has no dispatch {cid}")
-    _check_ticket(incident, ticket)
-    return incident
-
-
-def _check_ticket(incident: RsaIncident, ticket: str | None) -> None:
-    if ticket is not None and incident.partner_ticket_id not in {None, ticket}:
-        raise ConflictError(f"expected partnerTicketId {incident.partner_ticket_id}")
 
 
 def _known_agent(conn: Connection, agent_id: str | None) -> str | None:

@@ -55,3 +55,8 @@ def test_what_is_said_after_the_end_belongs_to_another_call(ended_s: int | None,
 def test_a_named_session_belongs_whenever_it_was_heard() -> None:
     over = VoiceCall("CALL-1", "C", "ENDED", started_at=START, ended_at=at(10))
     assert call.belongs(over, message("ENDED", sessionId="CALL-1"), occurred_at=at(500))
+
+
+@pytest.mark.parametrize(("heard_s", "started"), [(60, at(60)), (-60, at(0) + timedelta(microseconds=1))])
+def test_a_further_attempt_starts_after_the_earlier_one_also_by_a_slow_clock(heard_s: int, started: datetime) -> None:
+    assert call.start([NEW], occurred_at=at(heard_s)) == started
