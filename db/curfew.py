@@ -61,6 +61,7 @@ class Watched:
     running: bool
     seen_at: datetime | None
     judged_at: datetime
+    next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +203,12 @@ def lock_watch(conn: Connection, vin: str) -> Watched | None:
 
 def set_watch(conn: Connection, watch: Watched) -> None:
     """Note how the engine was last seen, and when the vehicle was judged."""
-    conn.execute(
-        _SQL["set_watch"],
-        {"vin": watch.vin, "running": watch.running, "seen_at": watch.seen_at, "judged_at": watch.judged_at},
-    )
+    conn.execute(_SQL["set_watch"], {name: getattr(watch, name) for name in Watched.__slots__})
 
 
-def due(conn: Connection, *, now: datetime, before: datetime, limit: int) -> list[str]:
-    """Return vehicles to judge again because time passes: judged last at `before` or earlier."""
-    return [row[0] for row in conn.execute(_SQL["due"], {"now": now, "before": before, "limit": limit})]
+def due(conn: Connection, *, now: datetime, limit: int) -> list[str]:
+    """Return vehicles to judge because time has passed, longest overdue first."""
+    return [row[0] for row in conn.execute(_SQL["due"], {"now": now, "limit": limit})]
 
 
 def observations(conn: Connection, vin: str, since: datetime, until: datetime) -> list[tuple[datetime, bool]]:

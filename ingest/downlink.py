@@ -115,7 +115,7 @@ def to_vehicle(event: Event, *, now: datetime, phone: str | None) -> tuple[str, 
 
     A command that has expired is not sent; one that is sent expires in the broker at the same moment.
     """
-    if event.service == "COMMAND":
+    if event.type == "COMMAND_ISSUED":
         remaining_s = int((parse_instant(event.data["expiresAt"]) - now).total_seconds())
         if remaining_s <= 0:
             return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from db import commands, incidents, messages, sos, telemetry, vehicles
+from db import incidents, messages, sos, telemetry, vehicles
 from db.messages import Claim
 from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
@@ -17,6 +17,7 @@ from rules.apply import calls as apply_calls
 from rules.apply import commands as apply_commands
 from rules.apply import rsa as apply_rsa
 from rules.apply import sos as apply_sos
+from rules.errors import NotFoundError
 from schemas.call import CallMessage
 from schemas.command import CommandAckMessage
 from schemas.receipt import ReceiptResult
@@ -136,7 +137,7 @@ def _act(conn: Connection, step: Decoded, received: Received, now: datetime) -> 
             cid = apply_calls.record(conn, step.vin, message, occurred_at=step.time.occurred_at, now=now)
             return cid or _reject(step, "UNKNOWN_INCIDENT", "expected the cid or requestMessageId of an incident")
         case CommandAckMessage() as message:
-            return _acknowledge(conn, step, message)
+            return _acknowledge(conn, step, message, now)
         case _:
             raise TypeError(f"no step for {type(step.message).__name__}")
 
@@ -168,18 +169,19 @@ def _request_rsa(conn: Connection, step: Decoded, message: RsaMessage, received:
     return apply_rsa.press(conn, press, now=now)
 
 
-def _acknowledge(conn: Connection, step: Decoded, ack: CommandAckMessage) -> Rejected | None:
-    command_id = UUID(ack.command_id)
-    if not commands.exists(conn, command_id=command_id, vin=step.vin):
+def _acknowledge(conn: Connection, step: Decoded, ack: CommandAckMessage, now: datetime) -> Rejected | None:
+    try:
+        apply_commands.acknowledge(
+            conn,
+            step.vin,
+            UUID(ack.command_id),
+            status=ack.status,
+            reason=ack.reason,
+            acked_at=step.time.occurred_at,
+            now=now,
+        )
+    except NotFoundError:
         return _reject(step, "UNKNOWN_COMMAND", "expected the commandId of a command to this vehicle")
-    commands.acknowledge(
-        conn,
-        command_id=command_id,
-        vin=step.vin,
-        status=ack.status,
-        reason=ack.reason,
-        acked_at=step.time.occurred_at,
-    )
     return None
 
 

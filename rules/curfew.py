@@ -174,6 +174,9 @@ class Violation:
         return max(0, int(((self.ended_at or now) - self.started_at).total_seconds() // 60))
 
 
+SEVERITY_RISES_AFTER = (timedelta(minutes=15), timedelta(minutes=60))
+
+
 def severity(minutes: int) -> Severity:
     """Return LOW below 15 minutes, MEDIUM below 60, then HIGH."""
     if minutes < 15:  # noqa: PLR2004 - the design's bounds

@@ -10,6 +10,10 @@ class CommandType(StrEnum):
     """What a vehicle can be asked to do."""
 
     TIME_SYNC = "TIME_SYNC"
+    IN_VEHICLE_WARNING = "IN_VEHICLE_WARNING"
+    ENGINE_START_BLOCK = "ENGINE_START_BLOCK"
+    """Forbids the next start; a running engine is never touched, and the vehicle refuses it while one runs."""
+    ENGINE_START_RELEASE = "ENGINE_START_RELEASE"
 
 
 class AckStatus(StrEnum):

@@ -46,11 +46,13 @@ CREATE TABLE curfew_watch (
     vin         text PRIMARY KEY REFERENCES vehicles,
     running     boolean NOT NULL DEFAULT false,
     seen_at     timestamptz,
-    judged_at   timestamptz NOT NULL
+    judged_at   timestamptz NOT NULL,
+    next_at     timestamptz
 );
-CREATE INDEX curfew_watch_running ON curfew_watch (judged_at) WHERE running;
+CREATE INDEX curfew_watch_next ON curfew_watch (next_at) WHERE next_at IS NOT NULL;
 COMMENT ON TABLE curfew_watch IS
-    'One row per vehicle that ever had a policy: whether its engine ran when last seen, and when it was last judged.';
+    'One row per vehicle that ever had a policy: whether its engine ran when last seen, when it was judged, and when the
+clock alone will change that.';
 
 CREATE TABLE curfew_violations (
     violation_number  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -72,6 +74,20 @@ CREATE INDEX curfew_violations_open ON curfew_violations (vin) WHERE ended_at IS
 COMMENT ON TABLE curfew_violations IS
     'The engine ran inside the curfew. Retracted: later data or an exception showed that it did not, or need not count.';
 COMMENT ON COLUMN curfew_violations.severity IS 'As of the last judgement: LOW below 15 minutes, MEDIUM below 60, then HIGH.';
+
+-- What else a vehicle can be asked to do. No type can express stopping an engine.
+ALTER TABLE vehicle_commands DROP CONSTRAINT vehicle_commands_type_check;
+ALTER TABLE vehicle_commands ADD CONSTRAINT vehicle_commands_type_check
+    CHECK (type IN ('TIME_SYNC', 'IN_VEHICLE_WARNING', 'ENGINE_START_BLOCK', 'ENGINE_START_RELEASE'));
+ALTER TABLE vehicle_commands
+    ADD COLUMN outcome text NOT NULL DEFAULT 'PENDING'
+        CHECK (outcome IN ('PENDING', 'ACCEPTED', 'EXECUTED', 'REJECTED', 'FAILED', 'EXPIRED', 'WITHDRAWN')),
+    ADD COLUMN reason text NOT NULL DEFAULT '',
+    ADD COLUMN sends integer NOT NULL DEFAULT 1,
+    ADD COLUMN next_send_at timestamptz,
+    ADD COLUMN closed_at timestamptz;
+CREATE INDEX vehicle_commands_pending ON vehicle_commands (expires_at) WHERE outcome = 'PENDING';
+COMMENT ON COLUMN vehicle_commands.outcome IS 'Terminal once: what is not PENDING or ACCEPTED never changes again.';
 
 GRANT SELECT ON curfew_policies, curfew_watch, curfew_violations TO analyst;
 GRANT SELECT (exception_number, vin, start_time, end_time, created_at, cancelled_at) ON curfew_exceptions TO analyst;

@@ -49,20 +49,18 @@ FROM sos_incidents WHERE vin = %(vin)s AND NOT test_call;
 INSERT INTO curfew_watch (vin, judged_at) VALUES (%(vin)s, %(at)s) ON CONFLICT (vin) DO NOTHING;
 
 -- name: watched
-SELECT vin, running, seen_at, judged_at FROM curfew_watch WHERE vin = ANY(%(vins)s);
+SELECT vin, running, seen_at, judged_at, next_at FROM curfew_watch WHERE vin = ANY(%(vins)s);
 
 -- name: lock_watch
-SELECT vin, running, seen_at, judged_at FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
+SELECT vin, running, seen_at, judged_at, next_at FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
 
 -- name: set_watch
-UPDATE curfew_watch SET running = %(running)s, seen_at = %(seen_at)s, judged_at = %(judged_at)s WHERE vin = %(vin)s;
+UPDATE curfew_watch SET running = %(running)s, seen_at = %(seen_at)s, judged_at = %(judged_at)s,
+    next_at = %(next_at)s
+WHERE vin = %(vin)s;
 
 -- name: due
--- Those whose engine ran when last seen, and those whose engine was just seen to change: a lane that stored a message
--- beside that judgement did not see it.
-SELECT vin FROM curfew_watch
-WHERE (running OR seen_at > %(now)s - interval '1 minute') AND judged_at <= %(before)s
-ORDER BY judged_at LIMIT %(limit)s;
+SELECT vin FROM curfew_watch WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(limit)s;
 
 -- name: observations
 -- Each sight of the engine running or not, from engine events and from status.

@@ -1,0 +1,194 @@
+"""Commands to vehicles: when the next start is forbidden, sent again, lifted, and over."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from db import commands, events, telemetry, vehicles
+from db.commands import Command
+from db.pool import Connection
+from db.telemetry import StatusRow
+from ingest.downlink import to_vehicle
+from rules import jobs
+from rules.apply import commands as apply
+from rules.apply import curfew
+from rules.apply import sos as apply_sos
+from rules.errors import NotFoundError
+from schemas.command import AckStatus
+from schemas.curfew import CurfewPolicyRequest
+from schemas.sos import SosReport
+
+VIN = "KMHSH81C7LU123456"
+MONDAY = datetime(2026, 3, 9, tzinfo=UTC)
+NIGHT = MONDAY + timedelta(hours=21, minutes=30)
+POLICY = {
+    "enabled": True,
+    "timezone": "UTC",
+    "days": ["monday"],
+    "timeWindow": {"start": "21:00", "end": "23:00"},
+    "actions": ["notification", "in_vehicle_warning", "engine_start_block"],
+}
+
+
+def after(seconds: float) -> datetime:
+    return NIGHT + timedelta(seconds=seconds)
+
+
+def seen(conn: Connection, seconds: float, engine: str = "OFF", gear: str = "PARK", speed: float = 0.0) -> None:
+    """The vehicle reports itself, and is judged for it."""
+    when = after(seconds)
+    unknown = dict.fromkeys(
+        (
+            "latitude",
+            "longitude",
+            "accuracy_m",
+            "heading_deg",
+            "odometer_km",
+            "battery_voltage",
+            "fuel_level",
+            "drivable",
+        )
+    )
+    row = StatusRow(
+        vin=VIN,
+        message_id=uuid4(),
+        occurred_at=when,
+        received_at=when,
+        clock_suspect=False,
+        speed_kph=speed,
+        engine_status=engine,
+        transmission_status=gear,
+        dtc_codes=None,
+        **unknown,
+    )
+    telemetry.store_status(conn, [row])
+    curfew.judge(conn, VIN, since=when, until=when, now=when)
+
+
+@pytest.fixture
+def car(conn: Connection) -> Connection:
+    """A vehicle whose policy forbids starts and warns, with the driver's consent."""
+    vehicles.register(conn, [VIN])
+    long_ago = MONDAY - timedelta(days=30)
+    policy = CurfewPolicyRequest.model_validate(POLICY)
+    curfew.set_policy(conn, VIN, policy, actor="guardian", if_match=None, now=long_ago)
+    curfew.record_consent(conn, VIN, granted=True, actor="driver", at=long_ago, now=long_ago)
+    return conn
+
+
+def sent(conn: Connection) -> list[tuple[str, str, int]]:
+    return [(c.type, c.outcome, c.sends) for c in reversed(commands.of_vehicle(conn, VIN, limit=50, offset=0))]
+
+
+def newest(conn: Connection) -> Command:
+    return commands.of_vehicle(conn, VIN, limit=1, offset=0)[0]
+
+
+def test_a_vehicle_parked_inside_its_curfew_is_kept_from_starting_until_the_window_ends(car: Connection) -> None:
+    seen(car, 0)
+    assert sent(car) == [("ENGINE_START_BLOCK", "PENDING", 1)]
+    assert newest(car).parameters == {"until": "2026-03-09T23:00:00Z"}
+    assert newest(car).expires_at == after(60)
+
+
+@pytest.mark.parametrize(("engine", "gear", "speed"), [("ON", "PARK", 0), ("OFF", "DRIVE", 0), ("OFF", "PARK", 5)])
+def test_one_that_may_be_moving_never_is(car: Connection, engine: str, gear: str, speed: float) -> None:
+    seen(car, 0, engine, gear, speed)
+    assert "ENGINE_START_BLOCK" not in [type_ for type_, _, _ in sent(car)]
+
+
+def test_a_block_without_an_answer_is_sent_again_while_the_vehicle_surely_stands_and_then_expires(
+    car: Connection,
+) -> None:
+    seen(car, 0)
+    for seconds in (5, 10, 20, 30, 45):
+        seen(car, seconds - 1)
+        jobs.send_commands(car, after(seconds))
+    assert sent(car) == [("ENGINE_START_BLOCK", "PENDING", 3)]
+    jobs.send_commands(car, after(60))
+    assert sent(car) == [("ENGINE_START_BLOCK", "EXPIRED", 3)]
+
+
+def test_a_block_is_withdrawn_and_lifted_when_its_preconditions_hold_no_more(car: Connection) -> None:
+    seen(car, 0)
+    jobs.send_commands(car, after(11))  # the last status is 11 s old by now
+    assert sent(car) == [("ENGINE_START_BLOCK", "WITHDRAWN", 1), ("ENGINE_START_RELEASE", "PENDING", 1)]
+    assert newest(car).parameters == {"reason": "STATUS_NOT_FRESH"}
+
+
+def test_an_sos_lifts_the_block_in_its_own_transaction(car: Connection) -> None:
+    seen(car, 0)
+    block = newest(car)
+    apply.acknowledge(
+        car, VIN, block.command_id, status=AckStatus.EXECUTED, reason=None, acked_at=after(1), now=after(1)
+    )
+    apply_sos.press(car, apply_sos.Press(VIN, "TCU", SosReport(), after(2), after(2)), now=after(2))
+    assert sent(car) == [("ENGINE_START_BLOCK", "EXECUTED", 1), ("ENGINE_START_RELEASE", "PENDING", 1)]
+    assert newest(car).parameters == {"reason": "SOS_OPEN"}
+    seen(car, 3)
+    assert len(sent(car)) == 2  # and no new block while the SOS is open
+
+
+def test_the_end_of_the_window_lifts_the_block(car: Connection) -> None:
+    seen(car, 0)
+    end = MONDAY + timedelta(hours=23)
+    curfew.judge(car, VIN, since=end, until=end, now=end, settled=True)
+    assert [type_ for type_, _, _ in sent(car)] == ["ENGINE_START_BLOCK", "ENGINE_START_RELEASE"]
+
+
+def test_a_late_answer_changes_nothing_and_a_final_one_stays(car: Connection) -> None:
+    seen(car, 0)
+    block = newest(car).command_id
+
+    def answer(status: AckStatus, seconds: float) -> str:
+        apply.acknowledge(car, VIN, block, status=status, reason=None, acked_at=after(seconds), now=after(seconds))
+        return newest(car).outcome
+
+    assert answer(AckStatus.ACCEPTED, 1) == "ACCEPTED"
+    assert answer(AckStatus.REJECTED, 2) == "REJECTED"
+    assert answer(AckStatus.EXECUTED, 3) == "REJECTED"
+
+
+def test_an_answer_after_the_expiry_changes_nothing(car: Connection) -> None:
+    seen(car, 0)
+    block = newest(car).command_id
+    apply.acknowledge(car, VIN, block, status=AckStatus.EXECUTED, reason=None, acked_at=after(61), now=after(61))
+    assert newest(car).outcome == "PENDING"
+    with pytest.raises(NotFoundError):
+        apply.acknowledge(
+            car, "KMHSH81C7LU123457", block, status=AckStatus.EXECUTED, reason=None, acked_at=NIGHT, now=NIGHT
+        )
+
+
+def test_a_violation_warns_the_driver_once(car: Connection) -> None:
+    seen(car, 0, "ON", "DRIVE", 40)
+    seen(car, 5, "ON", "DRIVE", 40)
+    assert [type_ for type_, _, _ in sent(car)] == ["IN_VEHICLE_WARNING"]
+
+
+def test_a_queued_command_expires_in_the_broker_when_it_does_here(car: Connection) -> None:
+    seen(car, 0)
+    events.sequence(car)
+    (issued,) = [e for e in events.after(car, 0, limit=50) if e.type == "COMMAND_ISSUED"]
+    sending = to_vehicle(issued, now=after(20), phone=None)
+    assert sending is not None
+    assert sending[2] == 40
+    assert to_vehicle(issued, now=after(60), phone=None) is None
+
+
+def test_windows_and_severities_are_noticed_by_the_clock_alone(car: Connection) -> None:
+    seen(car, -3600, "ON", "DRIVE", 40)  # 20:30
+
+    def tick(clock: str) -> list[str]:
+        hours, minutes = clock.split(":")
+        jobs.judge_curfews(car, MONDAY + timedelta(hours=int(hours), minutes=int(minutes)))
+        return [row[0] for row in car.execute("SELECT type FROM events WHERE service = 'CURFEW' ORDER BY event_id")]
+
+    assert tick("20:59") == []
+    assert tick("21:00") == ["CURFEW_VIOLATION"]
+    assert tick("21:14") == ["CURFEW_VIOLATION"]
+    assert tick("21:15") == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_ESCALATED"]
+    assert tick("22:00")[2:] == ["CURFEW_VIOLATION_ESCALATED"]
+    assert tick("23:00")[3:] == ["CURFEW_VIOLATION_RESOLVED"]
+    assert tick("23:01")[4:] == []
