@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from schemas.base import Instant, Wire
 from schemas.rsa import ServiceType
-from schemas.sos import EmergencyType
+from schemas.sos import DispatchService, EmergencyType
 
 
 class Period(StrEnum):
@@ -23,15 +23,6 @@ class Period(StrEnum):
     def days(self) -> int:
         """How many days it has."""
         return int(self.value.removesuffix("d"))
-
-
-class DispatchedService(StrEnum):
-    """Services that the call center sends (SOS guide, SOS Statistics Response)."""
-
-    POLICE = "POLICE"
-    AMBULANCE = "AMBULANCE"
-    FIRE = "FIRE"
-    TOWING = "TOWING"
 
 
 class Share(Wire):
@@ -87,7 +78,7 @@ class SosStatisticsResponse(Wire):
     period: Period
     summary: SosSummary
     emergency_types: dict[EmergencyType, Share]
-    services_dispatched: dict[DispatchedService, Share]
+    services_dispatched: dict[DispatchService, Share]
     time_stats: SosTimeStats
     agent_stats: AgentStats
     generated_at: Instant

@@ -9,7 +9,7 @@ from db.statistics import AgentFigures, AgentKind, CurrencyFigures, RsaFigures, 
 from rules.statistics import mean, peak_days, peak_hours, percentage, percentile, whole_mean
 from schemas import statistics as wire
 from schemas.rsa import ServiceType
-from schemas.sos import Availability, EmergencyType
+from schemas.sos import Availability, DispatchService, EmergencyType
 
 _MINUTE_S = 60
 
@@ -41,7 +41,7 @@ def sos_statistics(figures: SosFigures, period: wire.Period) -> wire.SosStatisti
         ),
         emergency_types={kind: _share(counts.get(kind, 0), overall.total) for kind in EmergencyType},
         services_dispatched={
-            service: _share(figures.services.get(service, 0), overall.total) for service in wire.DispatchedService
+            service: _share(figures.services.get(service, 0), overall.total) for service in DispatchService
         },
         time_stats=wire.SosTimeStats(
             peak_hours=peak_hours(figures.times),
