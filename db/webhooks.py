@@ -94,6 +94,11 @@ def delivered(conn: Connection, delivery_id: UUID, *, at: datetime) -> None:
     _finish(conn, delivery_id, status="DELIVERED", last_error=None, at=at)
 
 
+def hasten(conn: Connection, delivery_id: UUID, *, at: datetime) -> None:
+    """Make due what else waits for the receiver of this delivery: it takes deliveries again."""
+    conn.execute(_SQL["hasten"], {"delivery_id": delivery_id, "at": at})
+
+
 def failed(conn: Connection, delivery_id: UUID, *, error: str, at: datetime) -> None:
     """Note that it will not be tried again."""
     _finish(conn, delivery_id, status="FAILED", last_error=error, at=at)

@@ -118,9 +118,9 @@ def arrival_action(status: str, said: RsaStatus | None) -> Action:
     return Action.DEPART if said is RsaStatus.EN_ROUTE else Action.ARRIVE
 
 
-def is_noted(known: datetime | None, said: datetime) -> bool:
-    """Tell whether a new time of arrival differs enough to be shown in the timeline."""
-    return known is None or abs(said - known) >= ETA_NOTED
+def is_noted(noted: datetime | None, said: datetime) -> bool:
+    """Tell whether a time of arrival differs enough from the one that the timeline shows to be shown as well."""
+    return noted is None or abs(said - noted) >= ETA_NOTED
 
 
 def breakdown_location(incident: "RsaIncident") -> dict[str, Any] | None:

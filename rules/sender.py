@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 
 POLL_S = 0.25
 CONNECTIONS = 4
+LOOKUPS = 64
+"""Threads that look up names; a lookup that hangs can't be cancelled, so one receiver's must not take them all."""
 IN_FLIGHT_MOST = 500
 """Attempts at a time over all receivers: below the usual limit of 1024 open files."""
 
@@ -37,6 +40,7 @@ class WebhookSender:
         self._settings = settings
         self._leads = leads
         self._stopping = Event()
+        self._database = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="webhook-database")
         self._thread = Thread(target=self._run, name="webhooks")
 
     @property
@@ -59,14 +63,18 @@ class WebhookSender:
             asyncio.run(self._send(pool))
         finally:
             pool.close()
+            self._database.shutdown()
 
     async def _send(self, pool: Pool) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(LOOKUPS, thread_name_prefix="webhook-lookup"))
         under_way: set[asyncio.Task[None]] = set()
         # The total is bounded in _post; httpx bounds each step only, and a receiver that drips would hold it for ever.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         async with httpx.AsyncClient(timeout=self._settings.webhook_timeout_s, limits=limits) as client:
             while not self._stopping.is_set():
-                for leased in await asyncio.to_thread(self._claim, pool, IN_FLIGHT_MOST - len(under_way)):
+                room = IN_FLIGHT_MOST - len(under_way)
+                for leased in await loop.run_in_executor(self._database, self._claim, pool, room):
                     under_way.add(asyncio.create_task(self._attempt(client, pool, leased)))
                 if under_way:
                     _, under_way = await asyncio.wait(under_way, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +107,8 @@ class WebhookSender:
         except Exception as unexpected:  # noqa: BLE001 - one receiver's address or answer must not stop the others'
             found, error = Outcome.AGAIN, type(unexpected).__name__
         try:
-            await asyncio.to_thread(self._note, pool, leased, found, error)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._database, self._note, pool, leased, found, error)
         except DatabaseError as unavailable:  # the lease runs out and it is posted again
             log.warning("webhook_not_noted", webhook_id=str(leased.delivery_id), error=type(unavailable).__name__)
 
@@ -123,6 +132,8 @@ class WebhookSender:
             match found:
                 case Outcome.DELIVERED:
                     webhooks.delivered(conn, leased.delivery_id, at=now)
+                    if leased.attempts > 1:  # it had failed: the receiver is back
+                        webhooks.hasten(conn, leased.delivery_id, at=now)
                 case Outcome.REFUSED:
                     webhooks.failed(conn, leased.delivery_id, error=error, at=now)
                 case Outcome.AGAIN:

@@ -13,6 +13,9 @@ from standardwebhooks import Webhook
 HANGS = 0
 """As `answers`: take the request and never answer it."""
 
+DRIPS = 1
+"""As `answers`: begin an answer whose headers never end, a byte at a time."""
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -32,6 +35,11 @@ class _Handler(BaseHTTPRequestHandler):
         answers = partner.take(dict(self.headers.items()), body)
         if answers == HANGS:
             partner.released.wait(30)
+            return
+        if answers == DRIPS:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nx-long: ")
+            while not partner.released.wait(0.1):
+                self.wfile.write(b"x")
             return
         self.send_response(answers)
         self.send_header("content-length", "0")

@@ -26,6 +26,7 @@ CREATE TABLE webhook_deliveries (
     finished_at      timestamptz
 );
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, next_attempt_at) WHERE status = 'PENDING';
+CREATE INDEX webhook_deliveries_leased ON webhook_deliveries (endpoint_id) WHERE status = 'PENDING' AND leased_until IS NOT NULL;
 CREATE INDEX webhook_deliveries_cid ON webhook_deliveries (cid, created_at DESC) WHERE cid IS NOT NULL;
 CREATE INDEX webhook_deliveries_finished ON webhook_deliveries (finished_at) WHERE finished_at IS NOT NULL;
 COMMENT ON TABLE webhook_deliveries IS
@@ -36,7 +37,10 @@ COMMENT ON COLUMN webhook_deliveries.attempts IS 'Attempts begun.';
 COMMENT ON COLUMN webhook_deliveries.leased_until IS
     'Somebody is posting it until then at the latest; after that, who posted was killed and it is due again.';
 
-ALTER TABLE rsa_incidents ADD COLUMN delay_raised_for timestamptz, ADD COLUMN silence_raised_for timestamptz;
+ALTER TABLE rsa_incidents
+    ADD COLUMN arrival_noted timestamptz, ADD COLUMN delay_raised_for timestamptz, ADD COLUMN silence_raised_for timestamptz;
+COMMENT ON COLUMN rsa_incidents.arrival_noted IS
+    'The estimated_arrival that the timeline shows last; one that creeps away from it is shown again.';
 COMMENT ON COLUMN rsa_incidents.delay_raised_for IS 'The estimated_arrival that RSA_DELAYED was raised for: once for each.';
 COMMENT ON COLUMN rsa_incidents.silence_raised_for IS 'The dispatched_at that RSA_UNANSWERED was raised for: once for each.';
 CREATE INDEX rsa_incidents_underway ON rsa_incidents (estimated_arrival)

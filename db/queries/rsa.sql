@@ -2,7 +2,8 @@
 SELECT i.cid, i.vin, i.status, i.service_type, i.priority, i.source, i.occurred_at, i.received_at, i.anomalies, i.latitude,
        i.longitude, i.accuracy_m, i.address, i.location_description, i.symptoms, i.description, i.dtc_codes,
        i.battery_voltage, i.customer_info, i.customer_consent, i.vehicle_info, i.destination, i.partner, i.partner_ticket_id,
-       i.provider, i.provider_location, i.provider_located_at, i.estimated_arrival, i.estimated_distance_km, i.cost_estimate,
+       i.provider, i.provider_location, i.provider_located_at, i.estimated_arrival, i.arrival_noted,
+       i.estimated_distance_km, i.cost_estimate,
        i.dispatched_at, i.completed_at, i.completion, i.result, i.completion_time, i.closed_at, i.cost,
        i.customer_satisfaction, i.agent_id, i.notes, i.follow_up_required, i.updated_at
 FROM unnest(%(cids)s::text[]) WITH ORDINALITY AS wanted (cid, place)
@@ -34,7 +35,8 @@ UPDATE rsa_incidents SET
     customer_consent = %(customer_consent)s, vehicle_info = %(vehicle_info)s, destination = %(destination)s,
     partner = %(partner)s, partner_ticket_id = %(partner_ticket_id)s, provider = %(provider)s,
     provider_location = %(provider_location)s, provider_located_at = %(provider_located_at)s,
-    estimated_arrival = %(estimated_arrival)s, estimated_distance_km = %(estimated_distance_km)s,
+    estimated_arrival = %(estimated_arrival)s, arrival_noted = %(arrival_noted)s,
+    estimated_distance_km = %(estimated_distance_km)s,
     cost_estimate = %(cost_estimate)s, dispatched_at = %(dispatched_at)s, completed_at = %(completed_at)s,
     completion = %(completion)s, result = %(result)s, completion_time = %(completion_time)s, closed_at = %(closed_at)s,
     cost = %(cost)s, customer_satisfaction = %(customer_satisfaction)s, agent_id = %(agent_id)s, notes = %(notes)s,

@@ -29,7 +29,8 @@ FROM (
         ORDER BY w.next_attempt_at, w.delivery_id
         LIMIT greatest(0, %(parallel)s - (
             SELECT count(*) FROM webhook_deliveries leased
-            WHERE leased.endpoint_id = e.endpoint_id AND leased.status = 'PENDING' AND leased.leased_until > %(now)s))
+            WHERE leased.endpoint_id = e.endpoint_id AND leased.status = 'PENDING'
+              AND leased.leased_until IS NOT NULL AND leased.leased_until > %(now)s))
         FOR UPDATE SKIP LOCKED
     ) AS due
     LIMIT %(limit)s
@@ -41,6 +42,13 @@ RETURNING claimed.delivery_id, claimed.topic, claimed.cid, claimed.payload, clai
 -- What arrived has arrived, also where it was withdrawn meanwhile; a failure changes only what is still pending.
 UPDATE webhook_deliveries SET status = %(status)s, last_error = %(last_error)s, leased_until = NULL, finished_at = %(at)s
 WHERE delivery_id = %(delivery_id)s AND (status = 'PENDING' OR %(status)s = 'DELIVERED');
+
+-- name: hasten
+-- What waits for the receiver of this delivery is due now.
+UPDATE webhook_deliveries AS waiting SET next_attempt_at = %(at)s
+FROM webhook_deliveries delivered
+WHERE delivered.delivery_id = %(delivery_id)s AND waiting.endpoint_id = delivered.endpoint_id
+  AND waiting.status = 'PENDING' AND waiting.leased_until IS NULL AND waiting.next_attempt_at > %(at)s;
 
 -- name: put_off
 UPDATE webhook_deliveries SET last_error = %(last_error)s, next_attempt_at = %(next_attempt_at)s, leased_until = NULL

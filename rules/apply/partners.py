@@ -46,7 +46,9 @@ def answer(
         provider_location=dump(place) or incident.provider_location,
         provider_located_at=incident.provider_located_at if place is None else now,
     )
-    return move(conn, changes, rule.Action.CONFIRM, actor=actor, description=f"{partner} confirmed", now=now)
+    words = f"{partner} confirmed{_expectation(changes)}"
+    changes = replace(changes, arrival_noted=changes.estimated_arrival)
+    return move(conn, changes, rule.Action.CONFIRM, actor=actor, description=words, now=now)
 
 
 def locate(
@@ -59,25 +61,29 @@ def locate(
     incident = _lock(conn, partner, request.cid, request.partner_ticket_id)
     place, distance_km = request.current_location, request.estimated_distance
     located_at = min(request.timestamp or now, now)
-    # A position that was overtaken on its way must not move the truck back.
-    newer = incident.provider_located_at is None or located_at >= incident.provider_located_at
-    changes = replace(
-        incident,
-        estimated_arrival=request.estimated_arrival or incident.estimated_arrival,
-        estimated_distance_km=incident.estimated_distance_km if distance_km is None else distance_km,
-    )
-    if place is not None and newer:
-        changes = replace(changes, provider_location=dump(place), provider_located_at=located_at)
+    changes = incident
+    # What was overtaken on its way must not move the truck back.
+    if incident.provider_located_at is None or located_at >= incident.provider_located_at:
+        changes = replace(
+            incident,
+            estimated_arrival=request.estimated_arrival or incident.estimated_arrival,
+            estimated_distance_km=incident.estimated_distance_km if distance_km is None else distance_km,
+            provider_location=dump(place) or incident.provider_location,
+            provider_located_at=incident.provider_located_at if place is None else located_at,
+        )
     action = rule.arrival_action(incident.status, request.status and RsaStatus(request.status))
     if action is not rule.Action.TRACK:
-        words = f"{partner} is on its way" if action is rule.Action.DEPART else f"{partner} has arrived"
+        departs = action is rule.Action.DEPART
+        words = f"{partner} is on its way{_expectation(changes)}" if departs else f"{partner} has arrived"
+        changes = replace(changes, arrival_noted=changes.estimated_arrival)
         return move(conn, changes, action, actor=actor, description=words, now=now)
     rule.advance(incident.status, action)
     if changes == incident:
         return incident
     eta = changes.estimated_arrival
-    if eta is not None and rule.is_noted(incident.estimated_arrival, eta):
-        note(conn, changes, at=now, actor=actor, description=f"{partner} expects to arrive at {format_instant(eta)}")
+    if eta is not None and rule.is_noted(incident.arrival_noted, eta):
+        changes = replace(changes, arrival_noted=eta)
+        note(conn, changes, at=now, actor=actor, description=f"{partner} changed its arrival{_expectation(changes)}")
     return _update(conn, changes, now=now)
 
 
@@ -110,6 +116,11 @@ def _confirm_again(
         estimated_arrival=incident.estimated_arrival or request.estimated_arrival,
     )
     return incident if changes == incident else _update(conn, changes, now=now)
+
+
+def _expectation(incident: RsaIncident) -> str:
+    eta = incident.estimated_arrival
+    return "" if eta is None else f", expected at {format_instant(eta)}"
 
 
 def _update(conn: Connection, changes: RsaIncident, *, now: datetime) -> RsaIncident:

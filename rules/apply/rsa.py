@@ -181,6 +181,7 @@ def _with_dispatch(incident: RsaIncident, request: RsaDispatchRequest, *, now: d
         provider_location=None,
         provider_located_at=None,
         estimated_arrival=None,
+        arrival_noted=None,
         estimated_distance_km=None,
         service_type=request.service_type,
         priority=request.priority or incident.priority,

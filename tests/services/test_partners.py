@@ -138,11 +138,23 @@ def test_a_position_that_was_overtaken_does_not_move_the_truck_back(api: Api) ->
 def test_the_timeline_shows_changes_of_the_arrival_and_not_every_position(api: Api) -> None:
     confirmed(api)
     eta = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=20)
-    for minutes in (0, 1, 4, 9):
+    for minutes in (0, 1, 4, 7, 9):
         at = format_instant(eta + timedelta(minutes=minutes))
         ok(partner_says(api, "dispatch/location", currentLocation=HERE, estimatedArrival=at))
     lines = [line["description"] for line in shown(api)["timeline"]][3:]
-    assert lines == [f"{PARTNER} expects to arrive at {format_instant(eta + timedelta(minutes=m))}" for m in (0, 9)]
+    assert lines == [
+        f"{PARTNER} changed its arrival, expected at {format_instant(eta + timedelta(minutes=m))}" for m in (0, 7)
+    ]
+
+
+def test_a_yes_with_an_arrival_is_noted_with_it(api: Api) -> None:
+    request(api)
+    ok(dispatch(api))
+    eta = "2026-03-07T10:30:00Z"
+    ok(partner_says(api, "dispatch/confirm", status="CONFIRMED", estimatedArrival=eta))
+    ok(partner_says(api, "dispatch/location", currentLocation=HERE, estimatedArrival=eta))
+    lines = [line["description"] for line in shown(api)["timeline"]][2:]
+    assert lines == [f"{PARTNER} confirmed, expected at {eta}"]
 
 
 def test_the_same_word_again_changes_nothing(api: Api, conn: Connection) -> None:

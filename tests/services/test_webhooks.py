@@ -1,9 +1,11 @@
 """Dispatches pushed to partners by the real rules process: what arrives, how often, and what a bad partner delays."""
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,19 @@ from typer.testing import CliRunner
 from admin.__main__ import app
 from db import partners, rsa, vehicles, webhooks
 from db.pool import Connection, connect
+from rules import jobs
 from rules.apply import partners as apply_partners
 from rules.apply import rsa as apply
 from rules.apply.rsa import Press
+from rules.sender import WebhookSender
+from rules.settings import RulesSettings
 from rules.webhooks import Topic, format_secret
 from schemas.rsa import DispatchConfirmRequest, RsaCancelRequest, RsaDispatchRequest, RsaReport
 from stack.server import Server, wait_until
 from tests.api import OTHER_PARTNER, PARTNER, VIN, serving
 from tests.contract.examples import guide
 from tests.processes import is_ready, product_process
-from tests.webhooks import HANGS, PartnerServer, partner_server
+from tests.webhooks import DRIPS, HANGS, PartnerServer, partner_server
 
 SECRET, OTHER_SECRET = format_secret(b"1" * 32), format_secret(b"2" * 32)
 CID = "RSA_20260307_001"
@@ -151,6 +156,77 @@ def test_killed_between_posting_and_noting_it_posts_again_under_the_same_id(
     assert partner.seen.total() <= 100 + 2 * 4
 
 
+def test_who_is_back_gets_all_that_waited_at_once(registry: str, tmp_path: Path, partner: PartnerServer) -> None:
+    partner.answers = 500
+    with sending(registry, tmp_path / "rules.log", retry_first_s=1, retry_most_s=3600):
+        expected = dispatch(registry, range(40))
+        # The back-off has grown to minutes for all, and one is due in a moment.
+        wait_until(lambda: states(registry).count(("PENDING", "HTTP 500")) == 40, wait_s=5)
+        with connect(registry, name="tests") as conn:
+            conn.execute("UPDATE webhook_deliveries SET next_attempt_at = now() + interval '10 minutes'")
+            conn.execute(
+                "UPDATE webhook_deliveries SET next_attempt_at = now() + interval '1 second' WHERE cid = %s",
+                (expected[7],),
+            )
+        partner.answers = 200
+        arrive(partner, expected, wait_s=5)
+
+
+def test_an_answer_that_drips_is_given_up_in_time(
+    registry: str, tmp_path: Path, partner: PartnerServer, other: PartnerServer
+) -> None:
+    partner.answers = DRIPS
+    dispatch(registry, range(10))
+    with sending(registry, tmp_path / "rules.log"):
+        wait_until(lambda: ("PENDING", "no answer within 0.5 s") in states(registry), wait_s=3)
+        (cid,) = dispatch(registry, range(900, 901), OTHER_PARTNER)
+        wait_until(lambda: cid in cids(other), wait_s=2)
+
+
+def test_a_name_that_is_not_found_for_long_delays_nobody_else(
+    registry: str, monkeypatch: pytest.MonkeyPatch, other: PartnerServer, conn: Connection
+) -> None:
+    """Lookups can't be cancelled: they keep their threads, and the database's are others."""
+    real = socket.getaddrinfo
+
+    def slow(host: Any, *arguments: Any, **named: Any) -> Any:
+        if host == "slow.example":
+            threading.Event().wait(3)
+            raise socket.gaierror("not found")
+        return real(host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    url = other.url.replace("127.0.0.1", "localhost")
+    webhooks.put_endpoint(conn, PARTNER, url="https://slow.example/", secret=SECRET, at=datetime.now(UTC))
+    webhooks.put_endpoint(conn, OTHER_PARTNER, url=url, secret=OTHER_SECRET, at=datetime.now(UTC))
+    conn.commit()
+    dispatch(registry, range(20))
+    settings = RulesSettings(database_url=registry, webhook_timeout_s=0.3, webhook_retry_first_s=0.1)
+    sender = WebhookSender(settings, lambda: True)
+    sender.start()
+    try:
+        wait_until(lambda: ("PENDING", "no answer within 0.3 s") in states(registry), wait_s=3)
+        (cid,) = dispatch(registry, range(900, 901), OTHER_PARTNER)
+        wait_until(lambda: cid in cids(other), wait_s=2)
+    finally:
+        sender.stop()
+    assert not sender.failed
+
+
+def test_who_does_not_lead_sends_nothing(registry: str, partner: PartnerServer) -> None:
+    leads = threading.Event()
+    expected = dispatch(registry, range(1))
+    sender = WebhookSender(RulesSettings(database_url=registry), leads.is_set)
+    sender.start()
+    try:
+        with pytest.raises(TimeoutError):
+            wait_until(lambda: bool(partner.seen), wait_s=1)
+        leads.set()
+        arrive(partner, expected, wait_s=3)
+    finally:
+        sender.stop()
+
+
 def test_the_payload_is_the_guides_dispatch_request_and_its_state_is_shown(
     registry: str, tmp_path: Path, partner: PartnerServer
 ) -> None:
@@ -207,6 +283,43 @@ def test_a_dispatch_that_is_taken_away_is_not_delivered_any_more(registry: str, 
         (PARTNER, Topic.WITHDRAWAL),
         (OTHER_PARTNER, Topic.WITHDRAWAL),
     }
+
+
+def test_what_arrived_while_it_was_taken_away_has_arrived(registry: str, conn: Connection) -> None:
+    (cid,) = dispatch(registry, range(1))
+    now = datetime.now(UTC)
+    (leased,) = webhooks.claim(conn, now=now, leased_until=now + timedelta(seconds=20), parallel=4, limit=10)
+    webhooks.withdraw(conn, cid=cid, topic=Topic.DISPATCH, reason="withdrawn", at=now)
+    webhooks.put_off(conn, leased.delivery_id, error="HTTP 500", next_attempt_at=now)
+    state = webhooks.latest_of_incident(conn, cid, partner=PARTNER, topic=Topic.DISPATCH)
+    assert state == webhooks.DeliveryState("FAILED", 1, "withdrawn")
+    webhooks.delivered(conn, leased.delivery_id, at=now)
+    state = webhooks.latest_of_incident(conn, cid, partner=PARTNER, topic=Topic.DISPATCH)
+    assert state == webhooks.DeliveryState("DELIVERED", 1, None)
+
+
+def test_a_lease_is_nobody_elses_until_it_ends(registry: str, conn: Connection) -> None:
+    dispatch(registry, range(6))
+    dispatch(registry, range(6, 8), OTHER_PARTNER)
+    now = datetime.now(UTC)
+
+    def claimed(after_s: float, *, limit: int = 100) -> int:
+        at = now + timedelta(seconds=after_s)
+        return len(webhooks.claim(conn, now=at, leased_until=at + timedelta(seconds=20), parallel=4, limit=limit))
+
+    assert claimed(0, limit=3) == 3
+    assert claimed(0) == 3  # four of one partner, two of the other
+    assert claimed(19) == 0
+    assert claimed(21) == 6
+
+
+def test_deliveries_are_forgotten_some_time_after_their_end(registry: str, conn: Connection) -> None:
+    cids_ = dispatch(registry, range(2))
+    now = datetime.now(UTC)
+    webhooks.withdraw(conn, cid=cids_[0], topic=Topic.DISPATCH, reason="withdrawn", at=now - timedelta(days=31))
+    conn.commit()
+    jobs.prune(conn, now)
+    assert [one.cid for one in webhooks.list_all(conn, partner=None, finished=True, limit=10)] == [cids_[1]]
 
 
 def test_who_rejected_is_not_told_that_it_need_not_come(registry: str, conn: Connection) -> None:
