@@ -16,9 +16,10 @@ from schemas.command import AckStatus, CommandMessage, CommandType
 from schemas.incident import IncidentMessage
 from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Downlink, Uplink, downlink_topic, uplink_topic
-from schemas.vehicle import StatusMessage, Uplinked
+from schemas.vehicle import EngineEvent, EngineMessage, EngineStatus, StatusMessage, Uplinked
 from simulator import messages
 from simulator.clock import server_time
+from simulator.commands import Obeyed, obey
 from simulator.seen import Arrival, Seen
 from simulator.session import durable_session
 from simulator.settings import Broker, Certificate
@@ -78,6 +79,8 @@ class Tcu:
         self.unreceipted = unreceipted
         self.tally = Tally()
         self.incidents: Seen[IncidentMessage] = Seen()
+        self.start_blocked_until: datetime | None = None
+        self._engine_runs = False
         self._broker = broker
         self._certificate = certificate
         self._jitter = jitter
@@ -114,6 +117,8 @@ class Tcu:
 
     def send(self, kind: Uplink, message: Uplinked) -> Sent:
         """Keep an urgent message and send it until its receipt comes; return at once."""
+        if isinstance(message, EngineMessage):
+            self._engine_runs = message.event is EngineEvent.START
         self.unreceipted.keep(message.message_id, kind, messages.payload_of(message))
         self.tally.urgent_sent += 1
         loop = asyncio.get_running_loop()
@@ -125,6 +130,7 @@ class Tcu:
 
     def report(self, sample: StatusMessage) -> None:
         """Hand over a status sample: it goes out once, as soon as there is a connection and nothing urgent waits."""
+        self._engine_runs = sample.engine_status in {EngineStatus.ON, EngineStatus.CRANKING}
         if len(self._samples) >= SAMPLES_KEPT:
             self._samples.popleft()
             self.tally.status_given_up += 1
@@ -260,16 +266,17 @@ class Tcu:
         if server_now >= command.expires_at:
             self._notify(f"{self.vin} ignores {command.type} {command.command_id}: it has expired")
             return
-        match command.type:
-            case CommandType.TIME_SYNC:
-                # First of all: an acknowledgement by the wrong clock would ask for the next correction.
-                self._clock_offset = server_now - datetime.now(UTC)
-                self._acknowledge(command, AckStatus.ACCEPTED)
-                self._notify(f"{self.vin} sets its clock to the server's: {self.now().isoformat(timespec='seconds')}")
-                self._acknowledge(command, AckStatus.EXECUTED)
+        if command.type is CommandType.TIME_SYNC:
+            # First of all: an acknowledgement by the wrong clock would ask for the next correction.
+            self._clock_offset = server_now - datetime.now(UTC)
+        done = obey(command, engine_runs=self._engine_runs, start_blocked_until=self.start_blocked_until)
+        self.start_blocked_until = done.start_blocked_until
+        self._notify(f"{self.vin} {done.shown}")
+        self._acknowledge(command, done)
 
-    def _acknowledge(self, command: CommandMessage, status: AckStatus) -> None:
-        self.send(Uplink.COMMAND_ACK, messages.command_ack(command.command_id, status, self.now()))
+    def _acknowledge(self, command: CommandMessage, done: Obeyed) -> None:
+        for status in (AckStatus.ACCEPTED, done.status) if done.reason is None else (done.status,):
+            self.send(Uplink.COMMAND_ACK, messages.command_ack(command.command_id, status, self.now(), done.reason))
 
     async def _say_goodbye(self, client: aiomqtt.Client) -> None:
         # A clean DISCONNECT makes the broker discard the will (MQTT 5 §3.14.4), so the vehicle says it itself.

@@ -55,14 +55,18 @@ def end_sessions(broker: Broker, pki_dir: Path) -> None:
     """Drop what the broker keeps for a worker, so that the next test's begins with nothing."""
     credentials = pki.issue_service(pki_dir, "ingest")
     for name in ("urgent", "bulk", "downlink"):
-        own_id = client_id(credentials.key, name)
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=own_id, protocol=mqtt.MQTTv5)
-        client.tls_set(str(broker.ca), str(credentials.certificate), str(credentials.key))
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = 0
-        client.connect(broker.host, broker.port, clean_start=True, properties=properties)
-        while not client.is_connected():
-            client.loop(0.1)
-        client.disconnect()
-        while client.loop(0.1) == mqtt.MQTT_ERR_SUCCESS:
-            continue
+        drop_session(broker, credentials, client_id(credentials.key, name))
+
+
+def drop_session(broker: Broker, credentials: pki.Credentials, own_id: str) -> None:
+    """Make the broker forget a durable session and what it has queued for it."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=own_id, protocol=mqtt.MQTTv5)
+    client.tls_set(str(broker.ca), str(credentials.certificate), str(credentials.key))
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 0
+    client.connect(broker.host, broker.port, clean_start=True, properties=properties)
+    while not client.is_connected():
+        client.loop(0.1)
+    client.disconnect()
+    while client.loop(0.1) == mqtt.MQTT_ERR_SUCCESS:
+        continue

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from simulator.settings import Certificate
 from simulator.tcu import Tcu
 from simulator.unreceipted import UnreceiptedStore
 from stack.broker import Broker
+from tests.processes import drop_session
 
 VIN = "KMHSMTEST00000001"
 ARRIVES_WITHIN_S = 15
@@ -62,9 +63,11 @@ class Backend:
 
 
 @pytest.fixture
-def certificate(pki_dir: Path) -> Certificate:
+def certificate(broker: Broker, pki_dir: Path) -> Iterator[Certificate]:
+    """The vehicle's certificate; what the broker still keeps for the vehicle is dropped afterwards."""
     issued = pki.issue_vehicle(pki_dir, VIN)
-    return Certificate(issued.certificate, issued.key)
+    yield Certificate(issued.certificate, issued.key)
+    drop_session(broker, issued, VIN)
 
 
 @asynccontextmanager
