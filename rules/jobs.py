@@ -12,11 +12,13 @@ from threading import Event
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from db import commands as db_commands
+from db import curfew as db_curfew
 from db import events, incidents, messages, processes, webhooks
 from db.errors import DatabaseError
 from db.pool import Connection, connect
 from db.processes import Process, try_lead
-from rules.apply import overdue, sos
+from rules.apply import commands, curfew, overdue, sos
 from rules.clock import LATE_MAX
 from rules.sender import WebhookSender
 from rules.settings import RulesSettings
@@ -44,6 +46,30 @@ def raise_overdue(conn: Connection, now: datetime) -> None:
     overdue.raise_unanswered(conn, now=now)
 
 
+def judge_curfews(conn: Connection, now: datetime) -> None:
+    """Judge the vehicles for which the clock alone has changed something: a window opened, a severity rose."""
+    for vin in db_curfew.due(conn, now=now, limit=1000):
+        try:
+            with conn.transaction():
+                curfew.judge(conn, vin, since=now, until=now, now=now, settled=True)
+        except Exception as error:  # a defect in a rule must not keep the other vehicles from being judged
+            if isinstance(error, DatabaseError):
+                raise
+            log.exception("judgement_failed")
+        conn.commit()
+
+
+def announce_exceptions(conn: Connection, now: datetime) -> None:
+    """Tell of exceptions that have begun or ended."""
+    curfew.announce_exceptions(conn, db_curfew.exceptions_to_announce(conn, now=now), now=now)
+
+
+def send_commands(conn: Connection, now: datetime) -> None:
+    """Send commands without an answer again, and end those whose time is over."""
+    for command in db_commands.due(conn, now=now, limit=500):
+        commands.send_again_or_expire(conn, command, now=now)
+
+
 def prune(conn: Connection, now: datetime) -> None:
     """Forget what nobody can ask for any more: replayable events, ids of late messages, dead processes."""
     events.prune(conn, now - EVENTS_KEPT)
@@ -55,6 +81,9 @@ def prune(conn: Connection, now: datetime) -> None:
 JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
     serve_queue: timedelta(seconds=10),
     raise_overdue: timedelta(seconds=10),
+    judge_curfews: timedelta(seconds=2),
+    announce_exceptions: timedelta(seconds=5),
+    send_commands: timedelta(seconds=2),
     prune: timedelta(minutes=10),
 }
 """Each runs in a transaction of its own, late rather than never, and may run twice without effect."""

@@ -9,7 +9,7 @@ from db.events import NewEvent
 from db.pool import Connection
 from db.sos import SosIncident
 from rules import sos as rule
-from rules.apply import curfew
+from rules.apply import commands, curfew
 from rules.errors import ConflictError, NotFoundError
 from schemas.base import format_instant
 from schemas.call import CallStatus
@@ -55,6 +55,7 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
         note(conn, incident, at=now, actor="SYSTEM", description=f"The press was not as it should be: {said}")
     if not incident.test_call:
         incident = _assign_idle(conn, incident, now=now)
+        commands.release_start(conn, incident.vin, reason="SOS_OPEN", now=now)
     announce(conn, incident, "SOS_INITIATED", at=incident.occurred_at)
     return incident.cid
 
@@ -218,6 +219,7 @@ def _ended(conn: Connection, before: SosIncident, *, actor: str, description: st
     announce(conn, ended, f"SOS_{ended.status}", at=now)
     if before.agent_id is not None:
         _release(conn, before.agent_id, now=now)
+    curfew.judge(conn, before.vin, since=now, until=now, now=now)  # driving on inside a curfew counts again
     return ended
 
 
