@@ -36,6 +36,7 @@ def set_policy(
 
     Raises StaleError where `if_match` names another version than the present one.
     """
+    curfew.lock_watch(conn, vin)  # of two who set it at once, the second compares with what the first has set
     known = curfew.policies(conn, vin)
     if if_match is not None and (not known or known[-1].policy_id != if_match):
         raise StaleError("somebody else has set the policy since it was read: read it again")
