@@ -11,11 +11,14 @@ from schemas.access import Role
 
 
 class Action(StrEnum):
-    """What can be done with a vehicle's incidents."""
+    """What can be done with a vehicle's incidents, and with its curfew."""
 
     READ = "READ"
     REQUEST = "REQUEST"
     HANDLE = "HANDLE"
+    READ_CURFEW = "READ_CURFEW"
+    SET_CURFEW = "SET_CURFEW"
+    CONSENT = "CONSENT"
 
 
 class UnauthenticatedError(DomainError):
@@ -56,6 +59,10 @@ _MAY = {
     Action.READ: CENTER | _HOLDERS,
     Action.REQUEST: CENTER | _HOLDERS,
     Action.HANDLE: CENTER,
+    # A counselor sees violations as incidents; the rule behind them is the family's.
+    Action.READ_CURFEW: _HOLDERS | {Role.OPERATOR},
+    Action.SET_CURFEW: {Role.OWNER, Role.GUARDIAN, Role.OPERATOR},
+    Action.CONSENT: _HOLDERS | {Role.OPERATOR},
 }
 
 

@@ -71,12 +71,33 @@ async def _handled(vin: _VinPath, caller: Caller) -> str:
     return vin
 
 
+async def _curfew_readable(vin: _VinPath, caller: Caller) -> str:
+    access.check_vehicle(caller, vin, Action.READ_CURFEW)
+    return vin
+
+
+async def _curfew_settable(vin: _VinPath, caller: Caller) -> str:
+    access.check_vehicle(caller, vin, Action.SET_CURFEW)
+    return vin
+
+
+async def _consentable(vin: _VinPath, caller: Caller) -> str:
+    access.check_vehicle(caller, vin, Action.CONSENT)
+    return vin
+
+
 ReadableVin = Annotated[str, Depends(_readable)]
 """The path's VIN, whose incidents the caller may read."""
 RequestableVin = Annotated[str, Depends(_requestable)]
 """The path's VIN, for which the caller may ask for help."""
 HandledVin = Annotated[str, Depends(_handled)]
 """The path's VIN, whose incidents the caller works on in the call center."""
+CurfewReadableVin = Annotated[str, Depends(_curfew_readable)]
+"""The path's VIN, whose curfew the caller may know."""
+CurfewSettableVin = Annotated[str, Depends(_curfew_settable)]
+"""The path's VIN, whose curfew the caller decides on."""
+ConsentableVin = Annotated[str, Depends(_consentable)]
+"""The path's VIN, for whose driver the caller may record consent."""
 
 
 def known_vehicle(conn: Connection, vin: str) -> vehicles.Vehicle:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api import logs
 from api.access import ForbiddenError, UnauthenticatedError
 from db.errors import Unavailable
-from rules.errors import ConflictError, DomainError, IllegalMoveError, NotFoundError, UnprocessableError
+from rules.errors import ConflictError, DomainError, IllegalMoveError, NotFoundError, StaleError, UnprocessableError
 from schemas.problem import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -23,6 +23,7 @@ _STATUS: dict[type[DomainError], HTTPStatus] = {
     ForbiddenError: HTTPStatus.FORBIDDEN,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
+    StaleError: HTTPStatus.PRECONDITION_FAILED,
     UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 _CODES = {

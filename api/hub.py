@@ -5,10 +5,12 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from api.errors import UnavailableError
 from api.metrics import Metrics
 from db.events import Event
+from schemas import curfew
 from schemas.base import format_instant
 
 _SHORTEST_NUMBER = 3
@@ -23,16 +25,42 @@ class Sent:
 
 
 def encode(event: Event) -> Sent:
-    """Return the event in the guide's envelope (SOS guide, SOS Real-time Event); no `event:` field, for `onmessage`."""
-    envelope = {
-        "eventId": f"EVT_{event.sequence:0{_SHORTEST_NUMBER}d}",
+    """Return the event in its guide's envelope; no `event:` field, for `onmessage`."""
+    envelope = _curfew_envelope(event) if event.service == curfew.SERVICE else _envelope(event)
+    text = json.dumps(envelope, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Sent(event.sequence, f"id: {event.sequence}\r\ndata: {text}\r\n\r\n".encode())
+
+
+def _envelope(event: Event) -> dict[str, Any]:
+    """Return the envelope of SOS and RSA (SOS guide, SOS Real-time Event)."""
+    return {
+        "eventId": _event_id(event),
         "type": event.type,
         "timestamp": format_instant(event.occurred_at),
         "priority": event.priority,
         "data": event.data,
     }
-    text = json.dumps(envelope, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Sent(event.sequence, f"id: {event.sequence}\r\ndata: {text}\r\n\r\n".encode())
+
+
+def _curfew_envelope(event: Event) -> dict[str, Any]:
+    """Return the curfew's own, flatter envelope (curfew guide, Real-time Violation Event) with what the others have."""
+    about = {name: value for name, value in event.data.items() if name not in {"severity", "data"}}
+    severity = {"severity": event.data["severity"]} if "severity" in event.data else {}
+    return {
+        "eventId": _event_id(event),
+        "eventType": event.type,
+        "type": event.type,
+        "priority": event.priority,
+        **about,
+        "vin": event.vin,
+        "timestamp": format_instant(event.occurred_at),
+        **severity,
+        "data": event.data["data"],
+    }
+
+
+def _event_id(event: Event) -> str:
+    return f"EVT_{event.sequence:0{_SHORTEST_NUMBER}d}"
 
 
 class Subscription:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import structlog
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
 from api import access
@@ -19,7 +20,6 @@ from db import events
 from db.errors import Unavailable
 from db.events import Event, KnownRange
 from db.pool import Pool
-from schemas.incident import Service
 
 PING_S = 15
 RECHECK_S = 60.0
@@ -27,6 +27,9 @@ _RECHECK_AGAIN_S = 5.0
 _PAGE = 500
 _LONGEST_NUMBER = 18
 _log = structlog.get_logger()
+
+# The hub ends the streams when the process leaves, each with a complete answer; the library would cut them off.
+AppStatus.disable_automatic_graceful_drain()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Start:
 
 
 async def open_stream(
-    parts: Resources, *, key: str, caller: Principal, service: Service, vin: str | None, last_event_id: str | None
+    parts: Resources, *, key: str, caller: Principal, service: str, vin: str | None, last_event_id: str | None
 ) -> EventSourceResponse:
     """Return a stream of the service's events that the caller may see.
 

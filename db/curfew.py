@@ -241,6 +241,12 @@ def violations_between(conn: Connection, vin: str, since: datetime, until: datet
         return cursor.execute(_SQL["violations_between"], {"vin": vin, "since": since, "until": until}).fetchall()
 
 
+def violations_begun(conn: Connection, vin: str, since: datetime, until: datetime) -> list[StoredViolation]:
+    """Return the violations that began within [since, until), oldest first."""
+    with conn.cursor(row_factory=class_row(StoredViolation)) as cursor:
+        return cursor.execute(_SQL["violations_begun"], {"vin": vin, "since": since, "until": until}).fetchall()
+
+
 def add_violation(
     conn: Connection,
     *,

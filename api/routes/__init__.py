@@ -1,3 +1,4 @@
 """One module of endpoints per service."""
 
 BASE = "/api/v1/safety"
+CHILDCARE = "/api/v1/childcare"

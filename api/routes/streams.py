@@ -1,4 +1,4 @@
-"""The event streams of SOS and RSA."""
+"""The event streams of SOS, RSA and curfew."""
 
 from typing import Annotated
 
@@ -8,15 +8,16 @@ from sse_starlette import EventSourceResponse
 
 from api import access
 from api.access import Action
-from api.deps import Caller, Key, Parts, known_vehicle
+from api.deps import Caller, Key, Parts, ReadableVin, known_vehicle
 from api.errors import documented
 from api.examples import streamed
 from api.resources import Resources
-from api.routes import BASE
+from api.routes import BASE, CHILDCARE
 from api.stream import open_stream
+from schemas import curfew
 from schemas.incident import Service
 
-router = APIRouter(prefix=BASE)
+router = APIRouter()
 
 Vin = Annotated[str | None, Query(description="only this vehicle's events")]
 
@@ -34,7 +35,7 @@ _RESPONSES = documented(401, 403, 404, 422, 503)
 
 
 @router.get(
-    "/sos/events",
+    f"{BASE}/sos/events",
     tags=["SOS"],
     response_class=EventSourceResponse,
     responses=streamed("sos_real_time_event") | _RESPONSES,
@@ -49,7 +50,7 @@ async def sos_events(
 
 
 @router.get(
-    "/rsa/events",
+    f"{BASE}/rsa/events",
     tags=["RSA"],
     response_class=EventSourceResponse,
     responses=streamed("rsa_real_time_event") | _RESPONSES,
@@ -61,6 +62,36 @@ async def rsa_events(
     """Changes of RSA requests as they happen, as far as the key may see them."""
     await _check(parts, caller, vin)
     return await open_stream(parts, key=key, caller=caller, service=Service.RSA, vin=vin, last_event_id=resume_after)
+
+
+@router.get(
+    f"{CHILDCARE}/vehicles/{{vin}}/curfew/events",
+    tags=["Curfew"],
+    response_class=EventSourceResponse,
+    responses=streamed("curfew_real_time_event") | _RESPONSES,
+    summary="Curfew Real-time Event Reception (SSE)",
+)
+async def vehicle_curfew_events(
+    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: ReadableVin
+) -> EventSourceResponse:
+    """Violations and exceptions of one vehicle as they begin, change and end."""
+    await run_in_threadpool(_check_known, parts, vin)
+    return await open_stream(parts, key=key, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
+
+
+@router.get(
+    f"{CHILDCARE}/curfew/events",
+    tags=["Curfew"],
+    response_class=EventSourceResponse,
+    responses=streamed("curfew_real_time_event") | _RESPONSES,
+    summary="Curfew events of all vehicles, for the call center (SSE)",
+)
+async def curfew_events(
+    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: Vin = None
+) -> EventSourceResponse:
+    """Violations and exceptions of every vehicle that the key may see."""
+    await _check(parts, caller, vin)
+    return await open_stream(parts, key=key, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
 
 
 async def _check(parts: Resources, caller: access.Principal, vin: str | None) -> None:

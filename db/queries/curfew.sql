@@ -112,6 +112,12 @@ FROM curfew_violations
 WHERE vin = %(vin)s AND retracted_at IS NULL AND started_at < %(until)s AND (ended_at IS NULL OR ended_at > %(since)s)
 ORDER BY started_at;
 
+-- name: violations_begun
+SELECT violation_number, vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late, detected_at
+FROM curfew_violations
+WHERE vin = %(vin)s AND retracted_at IS NULL AND started_at >= %(since)s AND started_at < %(until)s
+ORDER BY started_at, violation_number;
+
 -- name: add_violation
 INSERT INTO curfew_violations (vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late,
     detected_at)

@@ -18,6 +18,9 @@ from tests.contract.examples import guide
 UNKNOWN_VIN = "KMHSH81C7LU999999"
 WITHOUT = {"owner": Role.OWNER, "guardian": Role.GUARDIAN, "driver": Role.DRIVER, "agent": Role.AGENT}
 
+CURFEW = "//api/v1/childcare/vehicles/{vin}/curfew"
+"""Two slashes: not relative to the base path of SOS and RSA."""
+
 BODIES: dict[str, Any] = {
     "GET /vehicles/{vin}/sos/status": None,
     "GET /vehicles/{vin}/sos/history": None,
@@ -44,6 +47,20 @@ BODIES: dict[str, Any] = {
     "GET /rsa/stats": None,
     "GET /sos/agents/{agentId}/performance": None,
     "GET /rsa/agents/{agentId}/performance": None,
+    f"GET {CURFEW}/policy": None,
+    f"PUT {CURFEW}/policy": guide("curfew_policy_setting"),
+    f"POST {CURFEW}/exception": guide("curfew_exception_setting"),
+    f"GET {CURFEW}/exceptions": None,
+    f"DELETE {CURFEW}/exceptions/{{exceptionId}}": None,
+    f"GET {CURFEW}/violations": None,
+    f"GET {CURFEW}/statistics": None,
+    f"GET {CURFEW}/explain": None,
+    f"POST {CURFEW}/dry-run": guide("curfew_policy_setting"),
+    f"GET {CURFEW}/events": None,
+    "GET //api/v1/childcare/vehicles/{vin}/consents": None,
+    "PUT //api/v1/childcare/vehicles/{vin}/consents": {"granted": True},
+    "GET //api/v1/childcare/curfew/events": None,
+    "GET //api/v1/childcare/curfew/templates": None,
 }
 """A good body for each route that asks for a key."""
 
@@ -54,7 +71,7 @@ OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/ope
 def routes() -> list[str]:
     app = create_app(ApiSettings(database_url="postgresql://nowhere/none"))
     found = [
-        f"{method} {route.path.removeprefix(BASE)}"
+        f"{method} {route.path.removeprefix(BASE) if route.path.startswith(BASE) else '/' + route.path}"
         for route in iter_route_contexts(app.routes)
         if route.path not in OPEN
         for method in sorted((route.methods or set()) - {"HEAD"})
@@ -76,6 +93,7 @@ def api(database_url: str) -> Iterator[Api]:
 def ask(api: Api, route: str, *, token: str | None, vin: str = VIN, partner: str = PARTNER) -> Any:
     method, path = route.split(" ")
     path = path.replace("{vin}", vin).replace("{partner}", partner).replace("{agentId}", AGENT)
+    path = path.replace("{exceptionId}", "exc_001")
     body = BODIES[route]
     if body is not None:
         body = {name: value for name, value in body.items() if name != "vin"}
@@ -147,6 +165,30 @@ def test_who_has_the_vehicle_reads_and_asks_for_help_but_does_not_handle(api: Ap
     assert ask(api, "PUT /sos/agents/{agentId}/availability", token=token).status_code == 403
 
 
+OWN_CURFEW = {
+    f"PUT {CURFEW}/policy": {Role.OWNER, Role.GUARDIAN},
+    f"POST {CURFEW}/exception": {Role.OWNER, Role.GUARDIAN},
+    f"DELETE {CURFEW}/exceptions/{{exceptionId}}": {Role.OWNER, Role.GUARDIAN},
+    f"POST {CURFEW}/dry-run": {Role.OWNER, Role.GUARDIAN},
+    f"GET {CURFEW}/policy": {Role.OWNER, Role.GUARDIAN, Role.DRIVER},
+    f"GET {CURFEW}/exceptions": {Role.OWNER, Role.GUARDIAN, Role.DRIVER},
+    f"GET {CURFEW}/explain": {Role.OWNER, Role.GUARDIAN, Role.DRIVER},
+    "GET //api/v1/childcare/vehicles/{vin}/consents": {Role.OWNER, Role.GUARDIAN, Role.DRIVER},
+    "PUT //api/v1/childcare/vehicles/{vin}/consents": {Role.OWNER, Role.GUARDIAN, Role.DRIVER},
+    f"GET {CURFEW}/violations": {Role.OWNER, Role.GUARDIAN, Role.DRIVER, Role.AGENT},
+    f"GET {CURFEW}/statistics": {Role.OWNER, Role.GUARDIAN, Role.DRIVER, Role.AGENT},
+}
+"""Who of those that have the vehicle may do what with its curfew; the operator may do all of it."""
+
+
+def test_guardian_and_owner_set_the_curfew_the_driver_consents_and_a_counselor_sees_violations(api: Api) -> None:
+    tokens = {role: api.add_key(f"sk_{name}", role, vins=[VIN]) for name, role in WITHOUT.items()}
+    for route, allowed in OWN_CURFEW.items():
+        refused = {role for role, token in tokens.items() if ask(api, route, token=token).status_code == 403}
+        assert refused == set(tokens) - allowed, route
+        assert ask(api, route, token=OPERATOR).status_code != 403, route
+
+
 def test_a_partner_speaks_for_itself_only(api: Api) -> None:
     token = api.add_key("sk_partner", Role.PARTNER, partner=PARTNER)
     agent = api.add_key("sk_agent", Role.AGENT, every_vehicle=True)
@@ -178,4 +220,4 @@ def test_a_counselors_list_leaves_out_vehicles_that_the_key_has_not(api: Api) ->
 def test_an_analyst_gets_no_personal_data(api: Api) -> None:
     token = api.add_key("sk_analyst", Role.ANALYST, every_vehicle=True)
     allowed = [route for route in ROUTES if ask(api, route, token=token).status_code < 400]
-    assert allowed == ["GET /sos/system/health"]
+    assert allowed == ["GET /sos/system/health", "GET //api/v1/childcare/curfew/templates"]
