@@ -90,3 +90,26 @@ def test_a_second_delivery_is_found_by_its_key(filled: Connection) -> None:
     filled.execute("ANALYZE received_messages")
     executed = plan(filled, "messages", "get_cid", vin=VIN, message_id="6f1e1d9c-8f4e-4f68-9d1e-0d4b9a3f1c55")
     assert "received_messages_pkey" in executed
+
+
+def test_what_is_due_is_found_without_what_is_over_and_without_sorting_what_waits(filled: Connection) -> None:
+    filled.execute("INSERT INTO partners SELECT 'PARTNER_' || n, 'p' FROM generate_series(1, 3) n")
+    filled.execute(
+        "INSERT INTO webhook_endpoints (partner, url, secret, changed_at)"
+        " SELECT partner, 'https://p.example/', 'whsec_AAAA', %s FROM partners",
+        (NOW,),
+    )
+    filled.execute(
+        "INSERT INTO webhook_deliveries (delivery_id, endpoint_id, topic, cid, payload, status, created_at,"
+        " next_attempt_at, finished_at) SELECT gen_random_uuid(), endpoint_id, 'rsa.dispatch', 'RSA_' || n, '{}',"
+        " CASE WHEN n > 4800 THEN 'PENDING' ELSE 'DELIVERED' END, %s, %s - n * interval '1 second', %s"
+        " FROM webhook_endpoints, generate_series(1, 5000) n",
+        (NOW, NOW, NOW),
+    )
+    filled.execute("ANALYZE webhook_deliveries, webhook_endpoints")
+    executed = plan(filled, "webhooks", "claim", now=NOW, leased_until=NOW, parallel=4, limit=500)
+    assert "webhook_deliveries_due" in executed
+    assert "webhook_deliveries_leased" in executed
+    assert not re.search(r'"Seq Scan"[^{}]*webhook_deliveries', executed)
+    shown = {"cid": "RSA_5000", "partner": "PARTNER_1", "topic": "rsa.dispatch"}
+    assert "webhook_deliveries_cid" in plan(filled, "webhooks", "latest_of_incident", **shown)

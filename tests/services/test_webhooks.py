@@ -134,7 +134,6 @@ def test_a_hundred_dispatches_arrive_however_the_partner_behaves_and_nobody_else
         wait_until(lambda: set(states(registry)) == {("DELIVERED", None)}, wait_s=5)
     assert set(partner.accepted.values()) == {1}
     assert len(partner.accepted) == 100
-    assert partner.most_at_once <= 4
     log = (tmp_path / "rules.log").read_text()
     assert log.count("webhook_not_taken") >= 58
     assert "KMHSH81C7LU" not in log
@@ -154,6 +153,7 @@ def test_killed_between_posting_and_noting_it_posts_again_under_the_same_id(
         wait_until(lambda: set(states(registry)) == {("DELIVERED", None)}, wait_s=5)
     assert len(partner.accepted) == 100  # by webhook-id; what was in flight at a kill came twice, and nothing else
     assert partner.seen.total() <= 100 + 2 * 4
+    assert partner.most_at_once <= 4
 
 
 def test_who_is_back_gets_all_that_waited_at_once(registry: str, tmp_path: Path, partner: PartnerServer) -> None:
