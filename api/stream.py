@@ -29,7 +29,7 @@ _LONGEST_NUMBER = 18
 _log = structlog.get_logger()
 
 # The hub ends the streams when the process leaves, each with a complete answer; the library would cut them off.
-AppStatus.disable_automatic_graceful_drain()
+AppStatus.enable_automatic_graceful_drain = False
 
 
 @dataclass(frozen=True, slots=True)
