@@ -15,7 +15,7 @@ from schemas.statistics import Period
 from tests.api import AGENT, PARTNER, VIN, Api, serving
 from tests.contract.examples import guide
 from tests.expected_statistics import NOW, Expected
-from tests.history import AGENTS, PARTNERS, History, generate, store
+from tests.history import AGENTS, PARTNERS, Call, History, Rsa, Sos, generate, store
 
 DOCUMENTED = [
     "sos_statistics_response",
@@ -72,6 +72,46 @@ def test_the_history_has_every_case_and_every_documented_figure(history: History
         since, before = NOW - timedelta(days=days), NOW - timedelta(days=days, microseconds=1)
         for incidents in (history.sos, history.rsa):
             assert {since, before, NOW} <= {incident.occurred_at for incident in incidents}
+
+
+@pytest.mark.parametrize("days", [period.days for period in Period])
+def test_a_period_has_its_first_instant_and_not_its_last(conn: Connection, days: int) -> None:
+    since, least = NOW - timedelta(days=days), timedelta(microseconds=1)
+    edges = History()
+    for number, at in enumerate((since - least, since, NOW - least, NOW)):
+        cids, vin = (f"SOS_20260307_00{number}", f"RSA_20260307_00{number}"), f"KMHSH81C7LU00000{number}"
+        edges.sos.append(
+            Sos(
+                cids[0],
+                vin,
+                "CLOSED",
+                "FIRE",
+                test_call=False,
+                occurred_at=at,
+                agent_id=AGENT,
+                result="FIRE_DISPATCHED",
+            )
+        )
+        edges.rsa.append(Rsa(cids[1], vin, "CLOSED", at, "TOWING", AGENT, PARTNER, cost=won(10**number)))
+        for cid in cids:
+            edges.calls[cid] = [Call(f"CALL-{cid}", cid, "ENDED", at, at, at, 10**number)]
+    store(conn, edges)
+    sos, rsa = statistics.sos(conn, days=days, now=NOW), statistics.rsa(conn, days=days, now=NOW)
+    assert {(kind.kind, kind.total) for kind in sos.kinds} == {(None, 2), ("FIRE", 2)}
+    assert (sos.services, sum(sos.times.values())) == ({"FIRE": 2}, 2)
+    assert sos.calls == statistics.Calls(average_s=55, longest_s=100)
+    assert (sos.team[0].agent_id, sos.team[0].handled) == (AGENT, 2)
+    assert {(kind.kind, kind.total) for kind in rsa.kinds} == {(None, 2), ("TOWING", 2)}
+    assert sum(rsa.times.values()) == 2
+    assert [(sent.partner, sent.requests) for sent in rsa.partners if sent.requests] == [(PARTNER, 2)]
+    assert rsa.costs == [statistics.CurrencyFigures("KRW", services=2, total=110)]
+    for figures in (
+        statistics.sos_agent(conn, AGENT, days=days, now=NOW),
+        statistics.rsa_agent(conn, AGENT, days=days, now=NOW),
+    ):
+        assert {(kind.handled, kind.call_s) for kind in figures.kinds} == {(2, 55)}
+        assert sum(figures.times.values()) == 2
+        assert figures.team[0].handled == 2
 
 
 def test_without_incidents_every_documented_figure_is_zero_or_null(api: Api) -> None:
@@ -174,6 +214,10 @@ def test_a_period_of_100_000_incidents_is_read_by_its_index(database_url: str) -
             assert reads(conn, name) <= {"sos_incidents_agent", "sos_incidents_period"}, name
         assert reads(conn, "rsa_agent") == {"rsa_incidents_agent", "sos_incidents_history"}
         assert reads(conn, "rsa_agent_times") == {"rsa_incidents_agent"}
+
+
+def won(amount: int) -> dict[str, Any]:
+    return {"totalCost": amount, "currency": "KRW"}
 
 
 def dumped(model: Any) -> Any:
