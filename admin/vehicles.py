@@ -1,14 +1,18 @@
 """`tcu vehicle`: register vehicles and give them their certificates."""
 
+import secrets
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from admin.partners import check_url
 from admin.session import pki_dir, transaction
-from db import vehicles
+from db import vehicles, webhooks
 from mosquitto.pki import issue_vehicle
+from rules.webhooks import SECRET_BYTES, format_secret
 
 app = typer.Typer(no_args_is_help=True, help="Register vehicles and issue their client certificates.")
 
@@ -50,3 +54,15 @@ def list_all(limit: int = 100, offset: int = 0) -> None:
         for vehicle in vehicles.list_all(conn, limit=limit, offset=offset):
             table.add_row(vehicle.vin, vehicle.make, vehicle.model, str(vehicle.model_year or ""))
     Console().print(table)
+
+
+@app.command()
+def webhook(vin: str, url: Annotated[str, typer.Argument(help="https; where curfew alerts are posted to.")]) -> None:
+    """Alert the vehicle's guardian by webhook, and print the signing secret: it can't be shown again."""
+    check_url(url)
+    secret = format_secret(secrets.token_bytes(SECRET_BYTES))
+    with transaction() as conn:
+        if vehicles.get(conn, vin) is None:
+            raise ValueError(f"there is no vehicle {vin}")
+        webhooks.put_guardian_endpoint(conn, vin, url=url, secret=secret, at=datetime.now(UTC))
+    typer.echo(secret)

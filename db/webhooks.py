@@ -63,6 +63,17 @@ def endpoint_of_partner(conn: Connection, partner: str) -> int | None:
     return None if row is None else row[0]
 
 
+def put_guardian_endpoint(conn: Connection, vin: str, *, url: str, secret: str, at: datetime) -> None:
+    """Say where this vehicle's guardian is alerted and what signs it; both replace what was said before."""
+    conn.execute(_SQL["put_guardian_endpoint"], {"vin": vin, "url": url, "secret": secret, "changed_at": at})
+
+
+def endpoint_of_guardian(conn: Connection, vin: str) -> int | None:
+    """Return the endpoint of this vehicle's guardian, None where there is none."""
+    row = conn.execute(_SQL["endpoint_of_guardian"], {"vin": vin}).fetchone()
+    return None if row is None else row[0]
+
+
 def enqueue(
     conn: Connection, endpoint_id: int, *, topic: str, payload: dict[str, Any], cid: str | None, at: datetime
 ) -> UUID:

@@ -15,6 +15,9 @@ class Topic(StrEnum):
 
     DISPATCH = "rsa.dispatch"
     WITHDRAWAL = "rsa.dispatch.withdrawn"
+    VIOLATION_OPENED = "curfew.violation.opened"
+    VIOLATION_ESCALATED = "curfew.violation.escalated"
+    VIOLATION_ENDED = "curfew.violation.ended"
 
 
 class Outcome(StrEnum):

@@ -6,7 +6,8 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from db.curfew import Consent, CurfewException, Policy, StoredViolation
-from rules.apply.curfew import exception_id, minutes, status_of, violation_id
+from rules.apply.curfew import status_of
+from rules.apply.curfew_news import exception_id, minutes, violation_id
 from rules.apply.curfew_questions import Explanation, Tried
 from rules.curfew_questions import Flagged, distribution
 from rules.spans import Span

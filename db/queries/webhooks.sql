@@ -3,6 +3,14 @@ INSERT INTO webhook_endpoints (partner, url, secret, changed_at)
 VALUES (%(partner)s, %(url)s, %(secret)s, %(changed_at)s)
 ON CONFLICT (partner) DO UPDATE SET url = excluded.url, secret = excluded.secret, changed_at = excluded.changed_at;
 
+-- name: put_guardian_endpoint
+INSERT INTO webhook_endpoints (vin, url, secret, changed_at)
+VALUES (%(vin)s, %(url)s, %(secret)s, %(changed_at)s)
+ON CONFLICT (vin) DO UPDATE SET url = excluded.url, secret = excluded.secret, changed_at = excluded.changed_at;
+
+-- name: endpoint_of_guardian
+SELECT endpoint_id FROM webhook_endpoints WHERE vin = %(vin)s;
+
 -- name: endpoint_of_partner
 SELECT endpoint_id FROM webhook_endpoints WHERE partner = %(partner)s;
 

@@ -5,16 +5,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from db import curfew, events
+from db import curfew
 from db.curfew import CurfewException, Policy, StoredViolation
-from db.events import NewEvent
 from db.pool import Connection
 from rules import curfew as rule
 from rules.apply import commands
+from rules.apply import curfew_news as news
 from rules.clock import LATE_AFTER, LATE_MAX
 from rules.curfew import Circumstances, Observation, PolicyVersion, Rule, Violation, Window
 from rules.errors import ConflictError, NotFoundError, StaleError, UnprocessableError
-from schemas.base import format_instant
 from schemas.curfew import CurfewAction, CurfewExceptionRequest, CurfewPolicyRequest, Day, ExceptionStatus
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -79,7 +78,7 @@ def grant_exception(
             continue
         if (other.start_time, other.end_time, other.reason) == (request.start_time, request.end_time, request.reason):
             return other
-        raise ConflictError(f"{exception_id(other)} covers some of this time already")
+        raise ConflictError(f"{news.exception_id(other)} covers some of this time already")
     granted = curfew.add_exception(
         conn,
         vin=vin,
@@ -90,7 +89,7 @@ def grant_exception(
         created_by=actor,
     )
     announce_exceptions(conn, [granted], now=now)
-    judge(conn, vin, since=min(request.start_time, now), until=now, now=now)
+    judge(conn, vin, since=min(released(granted)[0], now), until=now, now=now)
     return granted
 
 
@@ -99,7 +98,7 @@ def cancel_exception(conn: Connection, vin: str, number: int, *, now: datetime) 
     cancelled = curfew.cancel_exception(conn, vin, number, at=now)
     if cancelled is None:
         raise NotFoundError(f"this vehicle has no exception {number} that could be cancelled")
-    _announce_exception(conn, cancelled, ExceptionStatus.CANCELLED, at=now)
+    news.tell_exception(conn, cancelled, ExceptionStatus.CANCELLED, at=now)
     judge(conn, vin, since=now, until=now, now=now)
     return cancelled
 
@@ -107,7 +106,8 @@ def cancel_exception(conn: Connection, vin: str, number: int, *, now: datetime) 
 def record_consent(conn: Connection, vin: str, *, granted: bool, actor: str, at: datetime, now: datetime) -> None:
     """Note that the driver grants or withdraws consent; judged from that instant on."""
     curfew.add_consent(conn, vin=vin, purpose=CONSENT, granted=granted, effective_at=at, recorded_by=actor)
-    judge(conn, vin, since=at, until=now, now=now)
+    # What was consented to long ago can be noted late; nothing older is judged anew.
+    judge(conn, vin, since=max(at, now - LATE_MAX), until=now, now=now)
 
 
 def circumstances(conn: Connection, vin: str) -> Circumstances:
@@ -154,7 +154,7 @@ def announce_exceptions(conn: Connection, begun_or_ended: Iterable[CurfewExcepti
         status = status_of(exception, now)
         if status.value != exception.announced:
             curfew.set_announced(conn, exception.exception_number, status)
-            _announce_exception(conn, exception, status, at=now)
+            news.tell_exception(conn, exception, status, at=now)
             judge(conn, exception.vin, since=now, until=now, now=now)
 
 
@@ -210,21 +210,6 @@ def _act(conn: Connection, vin: str, around: Circumstances, *, running: bool, no
         commands.block_next_start(conn, vin, until=here[1], now=now)
 
 
-def exception_id(exception: CurfewException) -> str:
-    """Return the exception's id as the guide spells it: exc_001."""
-    return f"exc_{exception.exception_number:03d}"
-
-
-def violation_id(number: int) -> str:
-    """Return the violation's id as the guide spells it: vio_001."""
-    return f"vio_{number:03d}"
-
-
-def minutes(violation: StoredViolation, now: datetime) -> int:
-    """Return the whole minutes that the violation has lasted."""
-    return Violation(violation.started_at, violation.ended_at, None).minutes(now)
-
-
 def _consented(consents: Iterable[curfew.Consent]) -> Iterable[tuple[datetime, datetime]]:
     since: datetime | None = None
     for consent in sorted(consents, key=lambda c: c.effective_at):
@@ -245,7 +230,9 @@ def _reconcile(
         match = next((v for v in new if _overlap(v, known)), None)
         if match is None:
             curfew.retract_violation(conn, known.violation_number, at=now)
-            _announce(conn, replace(known, ended_at=known.ended_at or now), "CURFEW_VIOLATION_RETRACTED", now=now)
+            news.tell_violation(
+                conn, replace(known, ended_at=known.ended_at or now), "CURFEW_VIOLATION_RETRACTED", now=now
+            )
         else:
             new.remove(match)
             _update(conn, known, match, now=now)
@@ -284,10 +271,10 @@ def _open(conn: Connection, vin: str, violation: Violation, *, now: datetime) ->
         late,
         now,
     )
-    _announce(conn, opened, "CURFEW_VIOLATION", now=now)
+    news.tell_violation(conn, opened, "CURFEW_VIOLATION", now=now)
     warned = CurfewAction.IN_VEHICLE_WARNING in curfew.policies(conn, vin)[-1].actions
     if warned and violation.ended_at is None and not late:
-        commands.warn(conn, vin, message=_MESSAGES["CURFEW_VIOLATION"], now=now)
+        commands.warn(conn, vin, message=news.MESSAGES["CURFEW_VIOLATION"], now=now)
 
 
 def _update(conn: Connection, known: StoredViolation, violation: Violation, *, now: datetime) -> None:
@@ -307,74 +294,8 @@ def _update(conn: Connection, known: StoredViolation, violation: Violation, *, n
         return
     curfew.set_violation(conn, after)
     if corrected:
-        _announce(conn, after, "CURFEW_VIOLATION_CORRECTED", now=now)
+        news.tell_violation(conn, after, "CURFEW_VIOLATION_CORRECTED", now=now)
     elif after.ended_at is not None and known.ended_at is None:
-        _announce(conn, after, "CURFEW_VIOLATION_RESOLVED", now=now)
+        news.tell_violation(conn, after, "CURFEW_VIOLATION_RESOLVED", now=now)
     elif list(rule.Severity).index(severity) > list(rule.Severity).index(rule.Severity(known.severity)):
-        _announce(conn, after, "CURFEW_VIOLATION_ESCALATED", now=now)
-
-
-_MESSAGES = {
-    "CURFEW_VIOLATION": "Vehicle detected during curfew hours",
-    "CURFEW_VIOLATION_ESCALATED": "Vehicle is still driven during curfew hours",
-    "CURFEW_VIOLATION_RESOLVED": "The violation has ended",
-    "CURFEW_VIOLATION_CORRECTED": "Later data changed when the violation was",
-    "CURFEW_VIOLATION_RETRACTED": "The violation does not stand",
-}
-
-
-def _announce(conn: Connection, violation: StoredViolation, type_: str, *, now: datetime) -> None:
-    # The guide's event has fields of its own beside `data`; the stream puts them on top (curfew guide, Real-time
-    # Violation Event).
-    location = None
-    if violation.latitude is not None:
-        location = {"latitude": violation.latitude, "longitude": violation.longitude, "address": None}
-    late = violation.detected_late
-    data = {
-        "violationId": violation_id(violation.violation_number),
-        "severity": violation.severity,
-        "data": {
-            "location": location,
-            "duration": minutes(violation, now),
-            "message": _MESSAGES[type_],
-            "resolved": violation.ended_at is not None,
-            "resolution": violation.resolution,
-            "detectedLate": late,
-        },
-    }
-    urgent = violation.severity == rule.Severity.HIGH and type_ != "CURFEW_VIOLATION_RESOLVED"
-    opened = type_ == "CURFEW_VIOLATION"
-    events.append(
-        conn,
-        NewEvent(
-            service="CURFEW",
-            type=type_,
-            priority="LOW" if late else "HIGH" if urgent else "NORMAL",
-            vin=violation.vin,
-            occurred_at=violation.started_at if opened else now,
-            data=data,
-        ),
-    )
-
-
-def _announce_exception(conn: Connection, exception: CurfewException, status: ExceptionStatus, *, at: datetime) -> None:
-    data = {
-        "exceptionId": exception_id(exception),
-        "data": {
-            "reason": exception.reason,
-            "startTime": format_instant(exception.start_time),
-            "endTime": format_instant(exception.end_time),
-            "status": status,
-        },
-    }
-    events.append(
-        conn,
-        NewEvent(
-            service="CURFEW",
-            type=f"CURFEW_EXCEPTION_{status.name}",
-            priority="NORMAL",
-            vin=exception.vin,
-            occurred_at=at,
-            data=data,
-        ),
-    )
+        news.tell_violation(conn, after, "CURFEW_VIOLATION_ESCALATED", now=now)

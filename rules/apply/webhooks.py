@@ -1,4 +1,4 @@
-"""What partners are told by webhook, written in the transaction of what it tells."""
+"""What partners and guardians are told by webhook, written in the transaction of what it tells."""
 
 from datetime import datetime
 
@@ -20,6 +20,13 @@ def withdraw(conn: Connection, incident: RsaIncident, *, reason: str, now: datet
     webhooks.withdraw(conn, cid=incident.cid, topic=Topic.DISPATCH, reason=f"withdrawn: {reason}", at=now)
     if incident.status in rule.UNDER_WAY:
         _push(conn, incident, Topic.WITHDRAWAL, rule.withdrawal_payload(incident, reason=reason, now=now), now=now)
+
+
+def alert_guardian(conn: Connection, vin: str, topic: Topic, payload: dict[str, object], *, now: datetime) -> None:
+    """Alert the vehicle's guardian, if there is a URL."""
+    endpoint = webhooks.endpoint_of_guardian(conn, vin)
+    if endpoint is not None:
+        webhooks.enqueue(conn, endpoint, topic=topic, payload={"type": topic} | payload, cid=None, at=now)
 
 
 def _push(conn: Connection, incident: RsaIncident, topic: Topic, payload: dict[str, object], *, now: datetime) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import curfew, events, vehicles
+from db import curfew, events, vehicles, webhooks
 from db.pool import Connection
 from ingest.inbox import Received
 from ingest.pipeline import store
@@ -232,3 +232,27 @@ def test_a_vehicle_without_a_policy_is_left_alone(conn: Connection) -> None:
     conn.autocommit = True
     hear(conn, engine("START", at("21:30")), now=at("21:30"))
     assert found(conn) == []
+
+
+def alerts(conn: Connection) -> list[tuple[str, str]]:
+    rows = conn.execute("SELECT topic, payload ->> 'severity' FROM webhook_deliveries ORDER BY created_at, topic DESC")
+    return [(topic, severity) for topic, severity in rows]
+
+
+def test_the_guardian_is_alerted_when_a_violation_opens_grows_worse_and_ends_and_not_of_late_news(
+    car: Connection,
+) -> None:
+    webhooks.put_guardian_endpoint(car, VIN, url="https://guardian.example/", secret="whsec_eA==", at=SET)
+    hear(car, engine("START", at("21:00")), now=at("21:00"))
+    for clock in ("21:05", "21:16", "21:17", "22:30"):
+        apply.judge(car, VIN, since=at(clock), until=at(clock), now=at(clock))
+    hear(car, engine("STOP", at("22:45")), now=at("22:45"))
+    assert alerts(car) == [
+        ("curfew.violation.opened", "LOW"),
+        ("curfew.violation.escalated", "MEDIUM"),
+        ("curfew.violation.escalated", "HIGH"),
+        ("curfew.violation.ended", "HIGH"),
+    ]
+    hear(car, engine("START", at("22:50")), engine("STOP", at("22:55")), now=at("26:00"))
+    assert len(found(car)) == 2
+    assert len(alerts(car)) == 4
