@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -84,16 +85,23 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-def _domain(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, DomainError)  # noqa: S101 - registered for this type only
+def of_domain(error: DomainError) -> Response:
+    """Return what a caller is told of what can't be done."""
     status = next(found for type_, found in _STATUS.items() if isinstance(error, type_))
     if isinstance(error, UnauthenticatedError):
         challenge = 'Bearer realm="tcu"' + ("" if error.code == "KEY_MISSING" else ', error="invalid_token"')
         return problem(status, error.code, str(error), headers={"WWW-Authenticate": challenge})
     if isinstance(error, UnprocessableError):
-        return problem(status, error.code, str(error), errors=[_field("body", error.field, str(error))])
+        return problem(status, error.code, str(error), errors=[_field(error.place, error.field, str(error))])
     current = error.status if isinstance(error, IllegalMoveError) else None
-    return problem(status, error.code, str(error), current_status=current)
+    retry_after_s = error.retry_after_s if isinstance(error, ConflictError) else None
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    return problem(status, error.code, str(error), current_status=current, headers=headers)
+
+
+def _domain(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, DomainError)  # noqa: S101 - registered for this type only
+    return of_domain(error)
 
 
 def _invalid(_request: Request, error: Exception) -> Response:
@@ -101,9 +109,14 @@ def _invalid(_request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem(HTTPStatus.BAD_REQUEST, "MALFORMED_JSON", "expected a JSON object")
-    fields = [_field(str(one["loc"][0]), ".".join(map(str, one["loc"][1:])), str(one["msg"])) for one in found]
+    fields = [_field(str(one["loc"][0]), ".".join(map(_wire_name, one["loc"][1:])), str(one["msg"])) for one in found]
     named = ", ".join(dict.fromkeys(field.field or field.place for field in fields))
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID", f"cannot take {named}", errors=fields)
+
+
+def _wire_name(part: object) -> str:
+    """Return a part of an error's location as the wire spells it: of a default, pydantic gives the field's own name."""
+    return to_camel(part) if isinstance(part, str) and "_" in part else str(part)
 
 
 def _field(place: str, field: str, message: str) -> FieldProblem:

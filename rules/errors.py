@@ -14,9 +14,10 @@ class NotFoundError(DomainError):
 
 
 class ConflictError(DomainError):
-    """The thing is not in a state, or not this caller's, for what was asked."""
+    """The thing is not in a state, or not this caller's, for what was asked; some pass if asked again."""
 
     code = "CONFLICT"
+    retry_after_s: int | None = None
 
 
 class IllegalMoveError(ConflictError):
@@ -40,6 +41,7 @@ class UnprocessableError(DomainError):
     """The request is well formed and contradicts itself; `field` names where."""
 
     code = "UNPROCESSABLE"
+    place = "body"
 
     def __init__(self, message: str, *, field: str) -> None:
         super().__init__(message)

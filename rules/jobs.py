@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from db import commands as db_commands
 from db import curfew as db_curfew
-from db import events, incidents, messages, processes, webhooks
+from db import events, idempotency, incidents, messages, processes, webhooks
 from db.errors import DatabaseError
 from db.pool import Connection, connect
 from db.processes import Process, try_lead
@@ -76,6 +76,7 @@ def prune(conn: Connection, now: datetime) -> None:
     messages.prune(conn, now - MESSAGE_IDS_KEPT)
     processes.forget_before(conn, now - PROCESSES_KEPT)
     webhooks.prune(conn, now - WEBHOOKS_KEPT)
+    idempotency.prune(conn, now)
 
 
 JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {

@@ -20,6 +20,7 @@ from api.deps import (
 )
 from api.errors import documented
 from api.examples import asked, told
+from api.idempotency import OncePerKey
 from api.routes import CHILDCARE
 from api.routes.paging import CURFEW_LIMIT, Limit, Offset
 from db import curfew
@@ -31,7 +32,7 @@ from rules.errors import NotFoundError, UnprocessableError
 from schemas import curfew as wire
 from schemas.base import Instant
 
-router = APIRouter(prefix=CHILDCARE, tags=["Curfew"])
+router = APIRouter(prefix=CHILDCARE, tags=["Curfew"], route_class=OncePerKey)
 
 IfMatch = Annotated[
     str | None,

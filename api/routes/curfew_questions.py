@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from api.answers import curfew as answers
 from api.deps import Caller, CurfewReadableVin, CurfewSettableVin, Database, ReadableVin, known_vehicle
 from api.errors import documented
+from api.idempotency import OncePerKey
 from api.routes import CHILDCARE
 from api.routes.statistics import PeriodQuery
 from db import curfew
@@ -18,7 +19,7 @@ from schemas import curfew_questions as wire
 from schemas.base import Instant
 from schemas.statistics import Period
 
-router = APIRouter(prefix=CHILDCARE, tags=["Curfew"])
+router = APIRouter(prefix=CHILDCARE, tags=["Curfew"], route_class=OncePerKey)
 _TRIES = timedelta(days=7)
 
 

@@ -10,12 +10,13 @@ from api.answers import rsa as answers
 from api.deps import Caller, Database, expect_same
 from api.errors import documented
 from api.examples import asked, told
+from api.idempotency import OncePerKey
 from api.routes import BASE
 from db import rsa
 from rules.apply import partners as apply
 from schemas import rsa as wire
 
-router = APIRouter(prefix=BASE, tags=["Partners"])
+router = APIRouter(prefix=BASE, tags=["Partners"], route_class=OncePerKey)
 
 _PartnerPath = Annotated[str, Path(json_schema_extra={"pattern": r"^[A-Z][A-Z0-9_]{1,63}$"}, examples=["SAMSUNG_FIRE"])]
 

@@ -19,6 +19,7 @@ from api.deps import (
 )
 from api.errors import documented
 from api.examples import asked, told
+from api.idempotency import OncePerKey
 from api.routes import BASE
 from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
 from db import rsa, webhooks
@@ -29,7 +30,7 @@ from rules.errors import NotFoundError
 from rules.webhooks import Topic
 from schemas import rsa as wire
 
-router = APIRouter(prefix=BASE, tags=["RSA"])
+router = APIRouter(prefix=BASE, tags=["RSA"], route_class=OncePerKey)
 
 Cid = Annotated[wire.RsaCid | None, Query(description="the incident; the vehicle's latest without it")]
 

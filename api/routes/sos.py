@@ -20,6 +20,7 @@ from api.deps import (
 )
 from api.errors import documented
 from api.examples import asked, told
+from api.idempotency import OncePerKey
 from api.routes import BASE
 from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
 from db import agents, calls, sos, vehicles
@@ -29,7 +30,7 @@ from rules.apply import sos as apply
 from rules.errors import NotFoundError
 from schemas import sos as wire
 
-router = APIRouter(prefix=BASE, tags=["SOS"])
+router = APIRouter(prefix=BASE, tags=["SOS"], route_class=OncePerKey)
 PACE_OVER = timedelta(days=30)
 
 Cid = Annotated[wire.SosCid | None, Query(description="the incident; the vehicle's latest without it")]
