@@ -1,6 +1,6 @@
 """The curfew service (late-night driving limits for 16-17 year olds): policies, exceptions, consent and enums."""
 
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -77,6 +77,17 @@ WallTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][
 Days = Annotated[tuple[Day, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
+def _near(instant: datetime) -> datetime:
+    if not _FIRST <= instant < _LAST:
+        raise ValueError("expected a time from 1970 to 2199")
+    return instant
+
+
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+NearInstant = Annotated[Instant, AfterValidator(_near)]
+"""An instant that has days before and after it, on every wall clock."""
+
+
 class TimeWindow(Wire):
     """[start, end) on the wall clock of the policy's zone; past midnight where end is not later than start."""
 
@@ -137,8 +148,8 @@ class CurfewExceptionRequest(Wire):
     """The guardian releases the vehicle for a while (guide, Curfew Exception Setting)."""
 
     reason: ShortText
-    start_time: Instant
-    end_time: Instant
+    start_time: NearInstant
+    end_time: NearInstant
 
     @field_validator("end_time")
     @classmethod
@@ -153,7 +164,7 @@ class ConsentRequest(Wire):
 
     purpose: ConsentPurpose = ConsentPurpose.CURFEW
     granted: bool
-    timestamp: Instant | None = None
+    timestamp: NearInstant | None = None
 
 
 class ExceptionSummary(Wire):

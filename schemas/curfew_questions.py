@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from schemas.base import Instant, Wire
-from schemas.curfew import ConsentState, CurfewPolicyRequest, Day, Severity
+from schemas.curfew import ConsentState, CurfewPolicyRequest, Day, NearInstant, Severity
 from schemas.statistics import Period
 
 DRY_RUN_LONGEST = timedelta(days=31)
@@ -73,8 +73,8 @@ class DryRunRequest(CurfewPolicyRequest):
     """A draft of a policy, and the time to try it on: at most 31 days, the last 7 where nothing is said."""
 
     enabled: bool = True
-    from_: Annotated[Instant | None, Field(alias="from")] = None
-    to: Instant | None = None
+    from_: Annotated[NearInstant | None, Field(alias="from")] = None
+    to: NearInstant | None = None
 
     @field_validator("to")
     @classmethod

@@ -16,7 +16,7 @@ from rules.apply import curfew_questions as questions
 from rules.curfew_templates import NOTE, TEMPLATES
 from rules.errors import UnprocessableError
 from schemas import curfew_questions as wire
-from schemas.base import Instant
+from schemas.curfew import NearInstant
 from schemas.statistics import Period
 
 router = APIRouter(prefix=CHILDCARE, tags=["Curfew"], route_class=OncePerKey)
@@ -50,7 +50,9 @@ def get_statistics(
     summary="Why an instant is inside the curfew, or is not",
 )
 def get_explanation(
-    vin: CurfewReadableVin, pool: Database, at: Annotated[Instant | None, Query(description="now without it")] = None
+    vin: CurfewReadableVin,
+    pool: Database,
+    at: Annotated[NearInstant | None, Query(description="now without it")] = None,
 ) -> wire.ExplainResponse:
     """The policy, consent, exceptions and SOS in force at an instant, and what follows from them."""
     with pool.connection() as conn:
@@ -66,10 +68,11 @@ def get_explanation(
 def post_dry_run(vin: CurfewSettableVin, request: wire.DryRunRequest, pool: Database) -> wire.DryRunResponse:
     """Try a draft on past trips; nothing is stored."""
     now = datetime.now(UTC)
-    until = min(request.to or now, now)
+    latest = min(now, request.from_ + wire.DRY_RUN_LONGEST) if request.from_ else now
+    until = min(request.to or latest, latest)
     since = request.from_ or until - _TRIES
-    if not since < until <= since + wire.DRY_RUN_LONGEST:
-        raise UnprocessableError("expected a from in the past, at most 31 days before to", field="from")
+    if since >= until:
+        raise UnprocessableError("expected a from in the past", field="from")
     with pool.connection() as conn:
         known_vehicle(conn, vin)
         return answers.dry_run_response(questions.dry_run(conn, vin, request, since=since, until=until))
