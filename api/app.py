@@ -17,12 +17,12 @@ from api.observe import Observe
 from api.reader import EventReader
 from api.readiness import keep_beating
 from api.resources import KeyRing, Resources
-from api.routes import agents, curfew, curfew_questions, operations, partners, rsa, sos, statistics, streams, system
+from api.routes import agents, commands, curfew, curfew_questions, operations, partners, rsa, sos, statistics, streams, system
 from api.settings import ApiSettings
 from db.pool import open_pool
 from schemas.problem import Problem
 
-_ROUTERS = (sos, agents, system, streams, rsa, partners, statistics, curfew, curfew_questions, operations)
+_ROUTERS = (sos, agents, system, streams, rsa, partners, statistics, curfew, curfew_questions, commands, operations)
 _DESCRIPTION = """SOS, roadside assistance and curfew as the SOS, RSA and Curfew API Developer Guides describe them.
 Errors are RFC 9457 problems with a stable `code`; every answer carries `X-Request-ID`."""
 

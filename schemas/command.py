@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from schemas.base import Instant, MessageId, ShortText, Text, Wire
+from schemas.problem import Pagination
 from schemas.vehicle import Uplinked
 
 
@@ -41,3 +42,40 @@ class CommandAckMessage(Uplinked):
     command_id: MessageId
     status: AckStatus
     reason: Text | None = None
+
+
+class CommandOutcome(StrEnum):
+    """What became of a command; what is not PENDING or ACCEPTED never changes again."""
+
+    PENDING = "PENDING"
+    ACCEPTED = "ACCEPTED"
+    EXECUTED = "EXECUTED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+    WITHDRAWN = "WITHDRAWN"
+
+
+class CommandEntry(Wire):
+    """One command as the API shows it: how often it was sent, what the vehicle answered, what became of it and why."""
+
+    command_id: str
+    type: CommandType
+    parameters: dict[str, str]
+    issued_at: Instant
+    expires_at: Instant
+    sends: int
+    ack_status: AckStatus | None
+    ack_reason: str | None
+    acked_at: Instant | None
+    outcome: CommandOutcome
+    reason: str | None
+    closed_at: Instant | None
+
+
+class CommandListResponse(Wire):
+    """A page of a vehicle's commands, newest first."""
+
+    vin: str
+    commands: tuple[CommandEntry, ...]
+    pagination: Pagination

@@ -57,6 +57,7 @@ BODIES: dict[str, Any] = {
     f"GET {CURFEW}/explain": None,
     f"POST {CURFEW}/dry-run": guide("curfew_policy_setting"),
     f"GET {CURFEW}/events": None,
+    "GET //api/v1/childcare/vehicles/{vin}/commands": None,
     "GET //api/v1/childcare/vehicles/{vin}/consents": None,
     "PUT //api/v1/childcare/vehicles/{vin}/consents": {"granted": True},
     "GET //api/v1/childcare/curfew/events": None,

@@ -18,6 +18,7 @@ from rules.errors import NotFoundError
 from schemas.command import AckStatus
 from schemas.curfew import CurfewPolicyRequest
 from schemas.sos import SosReport
+from tests.api import serving
 
 VIN = "KMHSH81C7LU123456"
 MONDAY = datetime(2026, 3, 9, tzinfo=UTC)
@@ -192,3 +193,16 @@ def test_windows_and_severities_are_noticed_by_the_clock_alone(car: Connection) 
     assert tick("22:00")[2:] == ["CURFEW_VIOLATION_ESCALATED"]
     assert tick("23:00")[3:] == ["CURFEW_VIOLATION_RESOLVED"]
     assert tick("23:01")[4:] == []
+
+
+def test_the_api_shows_what_became_of_a_command(car: Connection, database_url: str) -> None:
+    seen(car, 0)
+    jobs.send_commands(car, after(11))
+    car.commit()
+    with serving(database_url) as api:
+        answer = api.call("GET", f"//api/v1/childcare/vehicles/{VIN}/commands?limit=1&offset=1").json()
+    assert answer["pagination"] == {"total": 2, "limit": 1, "offset": 1, "hasMore": False}
+    (block,) = answer["commands"]
+    assert (block["type"], block["outcome"], block["reason"]) == ("ENGINE_START_BLOCK", "WITHDRAWN", "STATUS_NOT_FRESH")
+    assert (block["issuedAt"], block["expiresAt"]) == ("2026-03-09T21:30:00Z", "2026-03-09T21:31:00Z")
+    assert block["ackStatus"] is None
