@@ -17,7 +17,19 @@ from api.observe import Observe
 from api.reader import EventReader
 from api.readiness import keep_beating
 from api.resources import KeyRing, Resources
-from api.routes import agents, commands, curfew, curfew_questions, operations, partners, rsa, sos, statistics, streams, system
+from api.routes import (
+    agents,
+    commands,
+    curfew,
+    curfew_questions,
+    operations,
+    partners,
+    rsa,
+    sos,
+    statistics,
+    streams,
+    system,
+)
 from api.settings import ApiSettings
 from db.pool import open_pool
 from schemas.problem import Problem
