@@ -62,6 +62,8 @@ class Watched:
     seen_at: datetime | None
     judged_at: datetime
     next_at: datetime | None
+    quiet_since: datetime | None
+    quiet_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,12 @@ def lock_watch(conn: Connection, vin: str) -> Watched | None:
 def set_watch(conn: Connection, watch: Watched) -> None:
     """Note how the engine was last seen, and when the vehicle was judged."""
     conn.execute(_SQL["set_watch"], {name: getattr(watch, name) for name in Watched.__slots__})
+
+
+def set_seen(conn: Connection, seen: Sequence[tuple[str, bool, datetime]]) -> None:
+    """Note how engines were last seen, as (VIN, running, when), where no judgement is needed for it."""
+    vins, running, seen_ats = zip(*seen, strict=True)
+    conn.execute(_SQL["set_seen"], {"vins": list(vins), "running": list(running), "seen_ats": list(seen_ats)})
 
 
 def due(conn: Connection, *, now: datetime, limit: int) -> list[str]:

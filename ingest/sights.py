@@ -38,20 +38,36 @@ def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -
     """Judge the vehicles whose engine was seen to change, in the caller's transaction.
 
     A vehicle that goes on as it was last seen needs no judgement for it: what the clock alone changes is a job's work.
-    A judgement that fails undoes nothing but itself: what the vehicles said is stored all the same.
+    Nor does one whose engine changes while nothing is restricted; that is only noted. A judgement that fails undoes
+    nothing but itself: what the vehicles said is stored all the same.
     """
     by_vin: dict[str, list[tuple[datetime, bool | None]]] = {}
     for vin, at, runs in sights:
         by_vin.setdefault(vin, []).append((at, runs))
     watched = curfew.watched(conn, list(by_vin)) if by_vin else {}
+    unjudged: list[tuple[str, bool, datetime]] = []
     for vin in sorted(watched):  # one order of row locks in every batch
-        news = [at for at, runs in by_vin[vin] if _is_news(watched[vin], at, runs=runs)]
-        if news:
-            _judge(conn, vin, since=min(news), until=max(news), now=now)
+        watch = watched[vin]
+        news = [(at, runs) for at, runs in by_vin[vin] if _is_news(watch, at, runs=runs)]
+        last = max(by_vin[vin], key=lambda sight: (sight[0], not sight[1]))  # of two at once, standing counts
+        if news and last[1] is not None and all(_is_quiet(watch, at, runs=runs) for at, runs in by_vin[vin]):
+            unjudged.append((vin, last[1], last[0]))
+        elif news:
+            times = [at for at, _ in news]
+            _judge(conn, vin, since=min(times), until=max(times), now=now)
+    if unjudged:
+        curfew.set_seen(conn, unjudged)
 
 
 def _is_news(watch: Watched, at: datetime, *, runs: bool | None) -> bool:
     return runs is not watch.running or watch.seen_at is None or at <= watch.seen_at
+
+
+def _is_quiet(watch: Watched, at: datetime, *, runs: bool | None) -> bool:
+    if runs is None or watch.quiet_since is None or watch.quiet_until is None:
+        return False
+    in_order = watch.seen_at is None or at > watch.seen_at
+    return in_order and watch.quiet_since <= at < watch.quiet_until
 
 
 def _judge(conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime) -> None:

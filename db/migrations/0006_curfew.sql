@@ -47,12 +47,16 @@ CREATE TABLE curfew_watch (
     running     boolean NOT NULL DEFAULT false,
     seen_at     timestamptz,
     judged_at   timestamptz NOT NULL,
-    next_at     timestamptz
+    next_at     timestamptz,
+    quiet_since timestamptz,
+    quiet_until timestamptz
 );
 CREATE INDEX curfew_watch_next ON curfew_watch (next_at) WHERE next_at IS NOT NULL;
 COMMENT ON TABLE curfew_watch IS
     'One row per vehicle that ever had a policy: whether its engine ran when last seen, when it was judged, and when the
 clock alone will change that.';
+COMMENT ON COLUMN curfew_watch.quiet_until IS
+    'From quiet_since until then nothing is restricted, whatever the engine does: no judgement is needed.';
 
 CREATE TABLE curfew_violations (
     violation_number  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -49,15 +49,23 @@ FROM sos_incidents WHERE vin = %(vin)s AND NOT test_call;
 INSERT INTO curfew_watch (vin, judged_at) VALUES (%(vin)s, %(at)s) ON CONFLICT (vin) DO NOTHING;
 
 -- name: watched
-SELECT vin, running, seen_at, judged_at, next_at FROM curfew_watch WHERE vin = ANY(%(vins)s);
+SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until FROM curfew_watch WHERE vin = ANY(%(vins)s);
 
 -- name: lock_watch
-SELECT vin, running, seen_at, judged_at, next_at FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
+SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
 
 -- name: set_watch
 UPDATE curfew_watch SET running = %(running)s, seen_at = %(seen_at)s, judged_at = %(judged_at)s,
-    next_at = %(next_at)s
+    next_at = %(next_at)s, quiet_since = %(quiet_since)s, quiet_until = %(quiet_until)s
 WHERE vin = %(vin)s;
+
+-- name: set_seen
+-- In the order of VINs, as judgements lock them.
+UPDATE curfew_watch SET running = seen.running, seen_at = seen.seen_at
+FROM (SELECT w.vin, s.running, s.seen_at
+      FROM unnest(%(vins)s::text[], %(running)s::boolean[], %(seen_ats)s::timestamptz[]) AS s (vin, running, seen_at)
+      JOIN curfew_watch w ON w.vin = s.vin ORDER BY w.vin FOR UPDATE OF w) AS seen
+WHERE curfew_watch.vin = seen.vin;
 
 -- name: due
 SELECT vin FROM curfew_watch WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(limit)s;

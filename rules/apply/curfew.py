@@ -14,6 +14,7 @@ from rules.apply import curfew_news as news
 from rules.clock import LATE_AFTER, LATE_MAX
 from rules.curfew import Circumstances, Observation, PolicyVersion, Rule, Violation, Window
 from rules.errors import ConflictError, NotFoundError, StaleError, UnprocessableError
+from rules.spans import Span
 from schemas.curfew import CurfewAction, CurfewExceptionRequest, CurfewPolicyRequest, Day, ExceptionStatus
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -186,27 +187,32 @@ def judge(
         watch = replace(watch, seen_at=max(stop, watch.seen_at or stop))
     elif last is not None:
         watch = replace(watch, running=last.running, seen_at=last.at)
-    _act(conn, vin, around, running=watch.running, now=now)
-    next_at = _next_change(around, found, now)
+    ahead = around.restricted(now, now + _LOOKS_AHEAD)
+    here = next((span for span in ahead if span[0] == now), None)
+    _act(conn, vin, here, running=watch.running, now=now)
+    next_at = _next_change(ahead, found, now)
     if not settled:
-        next_at = min(next_at, now + _SETTLES_AFTER) if next_at else now + _SETTLES_AFTER
-    curfew.set_watch(conn, replace(watch, judged_at=now, next_at=next_at))
+        next_at = min(next_at, now + _SETTLES_AFTER)
+    quiet_until = None if here else ahead[0][0] if ahead else now + _LOOKS_AHEAD
+    quiet_since = now if quiet_until else None
+    curfew.set_watch(
+        conn, replace(watch, judged_at=now, next_at=next_at, quiet_since=quiet_since, quiet_until=quiet_until)
+    )
 
 
-def _next_change(around: Circumstances, found: list[Violation], now: datetime) -> datetime | None:
+def _next_change(ahead: list[Span], found: list[Violation], now: datetime) -> datetime:
     """Return when the clock alone will change the judgement: at an edge of the curfew, or of a severity."""
-    edges = [edge for span in around.restricted(now, now + _LOOKS_AHEAD) for edge in span]
+    edges = [edge for span in ahead for edge in span]
     edges += [v.started_at + more for v in found if v.ended_at is None for more in rule.SEVERITY_RISES_AFTER]
-    return min((edge for edge in edges if now < edge < now + _LOOKS_AHEAD), default=None)
+    # Where nothing is restricted for long, look again before what is known of it ends.
+    return min((edge for edge in edges if now < edge < now + _LOOKS_AHEAD), default=now + _LOOKS_AHEAD)
 
 
-def _act(conn: Connection, vin: str, around: Circumstances, *, running: bool, now: datetime) -> None:
+def _act(conn: Connection, vin: str, here: Span | None, *, running: bool, now: datetime) -> None:
     """Forbid the next start of a vehicle that stands inside its curfew, where its policy says so; lift it outside."""
-    actions = curfew.policies(conn, vin)[-1].actions
-    here = next((span for span in around.restricted(now, now + _LOOKS_AHEAD) if span[0] == now), None)
     if here is None:
         commands.release_start(conn, vin, reason="CURFEW_OVER", now=now)
-    elif not running and CurfewAction.ENGINE_START_BLOCK in actions:
+    elif not running and CurfewAction.ENGINE_START_BLOCK in curfew.policies(conn, vin)[-1].actions:
         commands.block_next_start(conn, vin, until=here[1], now=now)
 
 

@@ -14,6 +14,7 @@ from db import curfew, events, vehicles, webhooks
 from db.pool import Connection
 from ingest.inbox import Received
 from ingest.pipeline import store
+from rules import jobs
 from rules.apply import curfew as apply
 from rules.apply import sos as apply_sos
 from rules.errors import ConflictError, StaleError, UnprocessableError
@@ -181,6 +182,37 @@ def test_any_permutation_and_repetition_gives_what_the_messages_in_order_give(
     shuffled = in_order * 2
     random.shuffle(shuffled)
     assert play(shuffled) == play(in_order)
+
+
+wide_sights = st.lists(
+    st.tuples(st.integers(18 * 60, 26 * 60), st.sampled_from(["START", "STOP", "ON", "OFF"])), min_size=1, max_size=9
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wide_sights)
+def test_judged_as_it_happens_or_afterwards_is_the_same(car: Connection, heard: list[tuple[int, str]]) -> None:
+    """Live, most engine changes outside the window are only noted; afterwards all are judged."""
+    messages = [
+        (
+            MONDAY + timedelta(minutes=minute),
+            (engine if word in {"START", "STOP"} else status)(word, MONDAY + timedelta(minutes=minute)),
+        )
+        for minute, word in sorted(heard)
+    ]
+
+    def play(*, live: bool) -> list[tuple[str, str | None, str | None]]:
+        car.execute("TRUNCATE vehicle_status, engine_events, received_messages, curfew_violations")
+        car.execute("UPDATE curfew_watch SET running = false, seen_at = NULL, next_at = NULL, quiet_since = NULL")
+        apply.judge(car, VIN, since=at("17:00"), until=at("17:00"), now=at("17:00"), settled=True)
+        for when, message in messages:
+            if live:
+                jobs.judge_curfews(car, when)
+            hear(car, message, now=when if live else at("27:00"))
+        jobs.judge_curfews(car, at("27:01"))
+        return found(car)
+
+    assert play(live=True) == play(live=False)
 
 
 def exception(start: str, end: str, reason: str = "school") -> CurfewExceptionRequest:
