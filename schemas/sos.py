@@ -456,9 +456,10 @@ class AgentIncidentsSummary(Wire):
 
 
 class AgentIncidentsResponse(Wire):
-    """A counselor's open incidents, oldest first (guide, Agent Active Incidents Response)."""
+    """A page of a counselor's open incidents, oldest first (guide, Agent Active Incidents Response)."""
 
     agent_id: str
     active_incidents: tuple[AgentIncident, ...]
     total: int
     summary: AgentIncidentsSummary
+    pagination: Pagination

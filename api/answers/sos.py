@@ -179,14 +179,17 @@ def agent_incidents_response(
     vehicles: dict[str, Vehicle],
     handling_s: float | None,
     *,
+    limit: int,
+    offset: int,
     now: datetime,
 ) -> wire.AgentIncidentsResponse:
-    """Return a counselor's open incidents (Agent Active Incidents Response)."""
+    """Return a page of a counselor's open incidents, of which all are given (Agent Active Incidents Response)."""
+    total, page = len(incidents), incidents[offset : offset + limit]
     urgencies = [incident.urgency for incident in incidents]
     return wire.AgentIncidentsResponse(
         agent_id=agent_id,
-        active_incidents=tuple(_agent_incident(i, calls[i.cid], vehicles.get(i.vin), now=now) for i in incidents),
-        total=len(incidents),
+        active_incidents=tuple(_agent_incident(i, calls[i.cid], vehicles.get(i.vin), now=now) for i in page),
+        total=total,
         summary=wire.AgentIncidentsSummary(
             critical_urgency=urgencies.count(wire.Urgency.CRITICAL),
             high_urgency=urgencies.count(wire.Urgency.HIGH),
@@ -195,6 +198,7 @@ def agent_incidents_response(
             average_handling_time=sos_duration(handling_s),
             average_handling_seconds=whole_seconds(handling_s),
         ),
+        pagination=Pagination(total=total, limit=limit, offset=offset, has_more=offset + len(page) < total),
     )
 
 

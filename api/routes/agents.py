@@ -11,6 +11,7 @@ from api.deps import Caller, Database, expect_same
 from api.errors import documented
 from api.examples import told
 from api.routes import BASE
+from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
 from api.routes.sos import PACE_OVER
 from db import agents, calls, sos, vehicles
 from rules.apply import sos as apply
@@ -27,7 +28,9 @@ AgentId = Annotated[str, Path(alias="agentId", pattern=r"^[A-Za-z0-9_.\-]{1,128}
     responses=told("sos_agent_active_incidents_response") | documented(401, 403, 404, 422, 503),
     summary="Agent Active SOS Incidents Query",
 )
-def get_incidents(agent_id: AgentId, caller: Caller, pool: Database) -> wire.AgentIncidentsResponse:
+def get_incidents(
+    agent_id: AgentId, caller: Caller, pool: Database, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0
+) -> wire.AgentIncidentsResponse:
     """The counselor's open incidents, oldest first."""
     access.check_agent(caller, agent_id)
     now = datetime.now(UTC)
@@ -42,6 +45,8 @@ def get_incidents(agent_id: AgentId, caller: Caller, pool: Database) -> wire.Age
             calls.of_incidents(conn, [i.cid for i in incidents]),
             known,
             sos.handling_of_agent(conn, agent_id, since=now - PACE_OVER),
+            limit=limit,
+            offset=offset,
             now=now,
         )
 

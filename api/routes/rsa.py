@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from api import access, logs
 from api.answers import rsa as answers
+from api.conditional import IfMatch, etag, expect_unchanged
 from api.deps import (
     Caller,
     Database,
@@ -40,12 +41,13 @@ Cid = Annotated[wire.RsaCid | None, Query(description="the incident; the vehicle
     responses=told("rsa_status_response") | documented(401, 404, 422, 503),
     summary="RSA Incident Status Query",
 )
-def get_status(vin: ReadableVin, pool: Database, cid: Cid = None) -> wire.RsaStatusResponse:
+def get_status(vin: ReadableVin, pool: Database, response: Response, cid: Cid = None) -> wire.RsaStatusResponse:
     """Everything about one request of the vehicle."""
     with pool.connection() as conn:
         vehicle = known_vehicle(conn, vin)
         incident = _of_vehicle(conn, vin, cid)
         logs.about(incident.cid)
+        response.headers["ETag"] = etag(incident)
         delivery = (
             webhooks.latest_of_incident(conn, incident.cid, partner=incident.partner, topic=Topic.DISPATCH)
             if incident.partner
@@ -94,12 +96,12 @@ def press(
 
 @router.post(
     "/vehicles/{vin}/rsa/dispatch",
-    responses=told("rsa_dispatch_response") | documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=told("rsa_dispatch_response") | documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
     openapi_extra=asked("rsa_dispatch_request"),
     summary="RSA Dispatch Request",
 )
 def dispatch(
-    vin: HandledVin, request: wire.RsaDispatchRequest, caller: Caller, pool: Database
+    *, vin: HandledVin, request: wire.RsaDispatchRequest, caller: Caller, pool: Database, if_match: IfMatch = None
 ) -> wire.RsaDispatchResponse:
     """Send a partner to the vehicle."""
     expect_same(request.vin, vin, field="vin")
@@ -107,38 +109,43 @@ def dispatch(
     logs.about(request.cid)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
         return answers.dispatch_response(apply.dispatch(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(
     "/vehicles/{vin}/rsa/cancel",
-    responses=documented(400, 401, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 404, 409, 412, 413, 422, 503),
     summary="RSA request cancelled by the customer or the call center",
 )
 def cancel(
-    vin: RequestableVin, request: wire.RsaCancelRequest, caller: Caller, pool: Database
+    *, vin: RequestableVin, request: wire.RsaCancelRequest, caller: Caller, pool: Database, if_match: IfMatch = None
 ) -> wire.RsaCancelResponse:
     """End the request because nobody needs help any more; a partner that is under way is told."""
     expect_same(request.vin, vin, field="vin")
     logs.about(request.cid)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
         return answers.cancel_response(apply.cancel(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(
     "/vehicles/{vin}/rsa/close",
-    responses=told("rsa_closure_response") | documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=told("rsa_closure_response") | documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
     openapi_extra=asked("rsa_closure_request"),
     summary="RSA Incident Closure",
 )
-def close(vin: HandledVin, request: wire.RsaCloseRequest, caller: Caller, pool: Database) -> wire.RsaClosureResponse:
+def close(
+    *, vin: HandledVin, request: wire.RsaCloseRequest, caller: Caller, pool: Database, if_match: IfMatch = None
+) -> wire.RsaClosureResponse:
     """End the request with what it came to."""
     expect_same(request.vin, vin, field="vin")
     access.check_speaks_for(caller, request.agent_id)
     logs.about(request.cid)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
         return answers.closure_response(apply.close(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 

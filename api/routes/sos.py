@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from api import access, logs
 from api.answers import sos as answers
 from api.answers.sos import Center
+from api.conditional import IfMatch, etag, expect_unchanged
 from api.deps import (
     Caller,
     Database,
@@ -41,13 +42,16 @@ Cid = Annotated[wire.SosCid | None, Query(description="the incident; the vehicle
     responses=told("sos_status_response") | documented(401, 404, 422, 503),
     summary="SOS Incident Status Query",
 )
-def get_status(vin: ReadableVin, pool: Database, parts: Parts, cid: Cid = None) -> wire.SosStatusResponse:
+def get_status(
+    vin: ReadableVin, pool: Database, parts: Parts, response: Response, cid: Cid = None
+) -> wire.SosStatusResponse:
     """Everything about one incident of the vehicle."""
     now = datetime.now(UTC)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
         incident = _of_vehicle(conn, vin, cid)
         logs.about(incident.cid)
+        response.headers["ETag"] = etag(incident)
         return answers.status_response(
             incident,
             calls.of_incident(conn, incident.cid),
@@ -106,61 +110,71 @@ def press(
 
 @router.post(
     "/vehicles/{vin}/sos/dispatch",
-    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
     summary="Emergency service sent to the vehicle",
 )
 def dispatch(
-    vin: HandledVin, request: wire.SosDispatchRequest, caller: Caller, pool: Database
+    *, vin: HandledVin, request: wire.SosDispatchRequest, caller: Caller, pool: Database, if_match: IfMatch = None
 ) -> wire.SosDispatchResponse:
     """Note which service the counselor sent; the same service again tells how far it has come."""
     expect_same(request.vin, vin, field="vin")
     logs.about(request.cid)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
         return answers.dispatch_response(apply.dispatch(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(
     "/vehicles/{vin}/sos/resolve",
-    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
     summary="Emergency is over",
 )
-def resolve(vin: HandledVin, request: wire.SosResolveRequest, caller: Caller, pool: Database) -> wire.SosMoveResponse:
+def resolve(
+    *, vin: HandledVin, request: wire.SosResolveRequest, caller: Caller, pool: Database, if_match: IfMatch = None
+) -> wire.SosMoveResponse:
     """Free the counselor; the incident is still to be closed."""
     expect_same(request.vin, vin, field="vin")
     logs.about(request.cid)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
         return answers.move_response(apply.resolve(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(
     "/vehicles/{vin}/sos/cancel",
-    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
     summary="No emergency",
 )
-def cancel(vin: HandledVin, request: wire.SosCancelRequest, caller: Caller, pool: Database) -> wire.SosMoveResponse:
+def cancel(
+    *, vin: HandledVin, request: wire.SosCancelRequest, caller: Caller, pool: Database, if_match: IfMatch = None
+) -> wire.SosMoveResponse:
     """End the incident and free the counselor. Only the center may: a customer under threat could be made to cancel."""
     expect_same(request.vin, vin, field="vin")
     logs.about(request.cid)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
         return answers.move_response(apply.cancel(conn, vin, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(
     "/vehicles/{vin}/sos/close",
-    responses=told("sos_closure_response") | documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=told("sos_closure_response") | documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
     openapi_extra=asked("sos_closure_request"),
     summary="SOS Incident Closure",
 )
-def close(vin: HandledVin, request: wire.SosCloseRequest, caller: Caller, pool: Database) -> wire.SosClosureResponse:
+def close(
+    *, vin: HandledVin, request: wire.SosCloseRequest, caller: Caller, pool: Database, if_match: IfMatch = None
+) -> wire.SosClosureResponse:
     """End the incident with what the counselor found."""
     expect_same(request.vin, vin, field="vin")
     access.check_speaks_for(caller, request.agent_id)
     logs.about(request.cid)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
         closed = apply.close(conn, vin, request, actor=caller.actor, now=datetime.now(UTC))
         agent = agents.get(conn, closed.agent_id) if closed.agent_id else None
         return answers.closure_response(closed, agent)
