@@ -110,20 +110,19 @@ def generate(seed: int, *, now: datetime, sos: int, rsa: int) -> History:
                     request.vin,
                     random.choice([at, at - _MICROSECOND, over, over - _MICROSECOND]),
                 )
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    for incident, closed_at in zip(
-        [i for i in history.sos if i.status == "CLOSED"],
-        (midnight, midnight - _MICROSECOND, now, now - _MICROSECOND),
-        strict=False,
-    ):
-        incident.closed_at = closed_at
-    for request, closed_at in zip(
-        [r for r in history.rsa if r.status == "CLOSED" and r.completed_at is None],
-        (midnight, midnight - _MICROSECOND, now, now - _MICROSECOND),
-        strict=False,
-    ):
-        request.closed_at = closed_at
+    _end_at_the_edges_of_today(history, now)
     return history
+
+
+def _end_at_the_edges_of_today(history: History, now: datetime) -> None:
+    midnight, lately = now.replace(hour=0, minute=0, second=0, microsecond=0), now - timedelta(days=2)
+    edges = [midnight - _MICROSECOND, midnight, now - _MICROSECOND, now]
+    emergencies = [i for i in history.sos if i.status == "CLOSED" and not i.test_call]
+    requests = [i for i in history.rsa if i.status == "CLOSED" and i.result != "NOT_COMPLETED" and not i.completed_at]
+    for ended in (emergencies, requests):
+        yesterday = [i for i in ended if lately < i.occurred_at < edges[0]]
+        for incident, closed_at in zip(yesterday[: len(edges)], edges, strict=True):
+            incident.closed_at = closed_at
 
 
 def store(conn: Connection, history: History) -> None:
@@ -229,7 +228,7 @@ def _rsa(random: Random, number: int, at: datetime) -> Rsa:
         status=status,
         occurred_at=at,
         service_type=random.choices(["TOWING", "BATTERY_JUMP", "TIRE_CHANGE", "LOCKOUT", None], [40, 25, 20, 10, 5])[0],
-        agent_id=random.choices([*list(AGENTS)[:4], None], [10, 20, 40, 20, 10])[0],
+        agent_id=random.choices([*list(AGENTS)[:4], None], [10, 20, 40, 25, 10])[0],
     )
     if status != "REQUESTED" and random.random() < 0.9:
         request.partner = random.choice([partner for partner in PARTNERS if partner != "NEW_ROAD"])
@@ -241,7 +240,11 @@ def _rsa(random: Random, number: int, at: datetime) -> Rsa:
     if status in {"CLOSED", "CANCELLED"}:
         request.closed_at = (request.completed_at or at) + timedelta(seconds=random.randrange(60, 3000))
     if status == "CLOSED":
-        request.result = random.choice(["TOWING_COMPLETED", "LOCKOUT_COMPLETED", "RESOLVED_BY_PHONE", "NOT_COMPLETED"])
+        failing = 4 if request.agent_id == "AGENT_004" else 1  # many requests, few of them successful
+        ends = ["TOWING_COMPLETED", "LOCKOUT_COMPLETED", "RESOLVED_BY_PHONE", *["NOT_COMPLETED"] * failing]
+        request.result = random.choice(ends)
+        if request.result == "NOT_COMPLETED" and request.completed_at and random.random() < 0.1:
+            request.completed_at = request.completed_at + timedelta(hours=9)
     if status in {"CLOSED", "COMPLETED"}:
         if random.random() < 0.8:
             currency = random.choices(["KRW", "USD"], [9, 1])[0]
@@ -258,7 +261,7 @@ def _calls(random: Random, cid: str, at: datetime) -> list[Call]:
         if call.status == "CONNECTED" or (call.status == "ENDED" and random.random() < 0.97) or random.random() < 0.1:
             call.connected_at = call.started_at + timedelta(seconds=5)
         if call.status == "ENDED" or (call.status == "FAILED" and call.connected_at):
-            call.duration_s = random.randrange(2700)
+            call.duration_s = random.randrange(2700) + (0 if call.connected_at else 5000)  # ringing is no talking
             call.ended_at = call.started_at + timedelta(seconds=5 + call.duration_s)
         calls.append(call)
     return calls
