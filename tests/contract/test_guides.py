@@ -9,15 +9,20 @@ from uuid import uuid4
 import pytest
 
 from api.answers.rsa import dispatch_response
-from db import rsa, sos, telemetry
+from db import curfew, rsa, sos, telemetry
 from db.pool import Connection
 from db.telemetry import StatusRow
+from ingest.inbox import Received
+from ingest.pipeline import store
 from rules.apply import calls
+from schemas.base import format_instant
 from schemas.call import CallMessage, CallStatus
+from schemas.curfew import Day
 from tests.api import AGENT, BASE, PARTNER, VIN, Api, serving, streaming
 from tests.contract.examples import guide
 
 SOS, RSA = f"/vehicles/{VIN}/sos", f"/vehicles/{VIN}/rsa"
+CURFEW = f"//api/v1/childcare/vehicles/{VIN}/curfew"
 SOS_CID, RSA_CID = "SOS_20260307_001", "RSA_20260307_001"
 
 
@@ -201,6 +206,58 @@ def test_the_dispatch_answers_with_the_documented_forms_once_the_partner_has_con
     assert (answered["provider"]["vehicleType"], answered["provider"]["licensePlate"]) == ("TOW_TRUCK", "88NA6789")
 
 
+def test_the_curfew_story_answers_as_the_guide_prints_it(api: Api, conn: Connection) -> None:
+    conn.autocommit = True
+    put = ok(api.call("PUT", f"{CURFEW}/policy", guide("curfew_policy_setting")))
+    assert {name: put[name] for name in guide("curfew_policy_setting")} == guide("curfew_policy_setting")
+    # The guide's evening is over: the exception is kept as expired, and releases nothing.
+    first = ok(api.call("POST", f"{CURFEW}/exception", guide("curfew_exception_setting")), 201)
+    assert first | {"createdAt": None} == {
+        **guide("curfew_exception_setting"), "exceptionId": "exc_001", "status": "expired", "createdAt": None
+    }  # fmt: skip
+    now = datetime.now(UTC)
+    soon = {"startTime": format_instant(now), "endTime": format_instant(now + timedelta(hours=1))}
+    ok(api.call("POST", f"{CURFEW}/exception", guide("curfew_exception_setting") | soon), 201)
+    assert differences(guide("curfew_policy_response"), ok(api.call("GET", f"{CURFEW}/policy"))) == []
+    listed = ok(api.call("GET", f"{CURFEW}/exceptions"))
+    assert differences(guide("curfew_exception_list"), listed) == []
+    assert [exception["status"] for exception in listed["exceptions"]] == ["active", "expired"]
+    active = ok(api.call("GET", f"{CURFEW}/exceptions?status=active"))
+    assert [exception["exceptionId"] for exception in active["exceptions"]] == ["exc_002"]
+
+    number = curfew.add_violation(
+        conn, vin=VIN, started_at=now - timedelta(hours=2), ended_at=now - timedelta(hours=1),
+        resolution="ENGINE_STOP", severity="HIGH", place=(37.5665, 126.978), detected_late=False, detected_at=now,
+    )  # fmt: skip
+    (violation,) = ok(api.call("GET", f"{CURFEW}/violations?limit=10&offset=0"))["violations"]
+    no_address = frozenset({".location.address"})
+    assert differences(guide("curfew_violation_event"), violation, null=no_address) == []
+    assert (violation["violationId"], violation["duration"], number) == ("vio_001", 60, 1)
+    statistics = ok(api.call("GET", f"{CURFEW}/statistics?period=30d"))
+    assert statistics["summary"]["longest"]["violationId"] == "vio_001"
+    assert statistics["bySeverity"] == {"LOW": 0, "MEDIUM": 0, "HIGH": 1}
+
+
+def test_a_curfew_event_has_the_guides_fields_on_top_and_what_other_events_have(api: Api, conn: Connection) -> None:
+    conn.autocommit = True
+    today = datetime.now(UTC)
+    window = {"start": f"{today - timedelta(hours=2):%H:%M}", "end": f"{today + timedelta(hours=2):%H:%M}"}
+    policy = guide("curfew_policy_setting") | {"timezone": "UTC", "days": list(Day), "timeWindow": window}
+    ok(api.call("PUT", f"{CURFEW}/policy", policy))
+    ok(api.call("PUT", f"{CURFEW.removesuffix('/curfew')}/consents", {"granted": True}))
+    with streaming(api, f"/../childcare/vehicles/{VIN}/curfew/events") as stream:
+        now = datetime.now(UTC)
+        start = {"messageId": str(uuid4()), "timestamp": format_instant(now), "event": "START"}
+        start |= {"location": {"latitude": 37.5665, "longitude": 126.978}}
+        store(conn, [Received(f"tcu/v1/{VIN}/up/engine", json.dumps(start).encode(), now)], known_vins=set(), now=now)
+        api.sequence()
+        (event,) = stream.take(1)
+    assert differences(guide("curfew_real_time_event"), event.data, null=frozenset({".data.location.address"})) == []
+    assert (event.data["eventId"], event.data["type"]) == ("EVT_001", "CURFEW_VIOLATION")
+    assert (event.data["vin"], event.data["timestamp"]) == (VIN, format_instant(now))
+    assert event.data["data"]["message"] == guide("curfew_real_time_event")["data"]["message"]
+
+
 def test_the_documentation_shows_the_guides_examples(api: Api) -> None:
     paths = ok(api.call("GET", "//openapi.json"))["paths"]
     shown = {
@@ -214,6 +271,11 @@ def test_the_documentation_shows_the_guides_examples(api: Api) -> None:
         "rsa_dispatch_response": paths[f"{BASE}/vehicles/{{vin}}/rsa/dispatch"]["post"],
         "rsa_closure_response": paths[f"{BASE}/vehicles/{{vin}}/rsa/close"]["post"],
     }
+    childcare = "/api/v1/childcare/vehicles/{vin}/curfew"
+    shown |= {
+        "curfew_policy_response": paths[f"{childcare}/policy"]["get"],
+        "curfew_exception_list": paths[f"{childcare}/exceptions"]["get"],
+    }
     for name, operation in shown.items():
         assert operation["responses"]["200"]["content"]["application/json"]["example"] == guide(name), name
     asked = {
@@ -221,6 +283,8 @@ def test_the_documentation_shows_the_guides_examples(api: Api) -> None:
         "sos_closure_request": paths[f"{BASE}/vehicles/{{vin}}/sos/close"]["post"],
         "rsa_dispatch_request": paths[f"{BASE}/vehicles/{{vin}}/rsa/dispatch"]["post"],
         "rsa_closure_request": paths[f"{BASE}/vehicles/{{vin}}/rsa/close"]["post"],
+        "curfew_policy_setting": paths[f"{childcare}/policy"]["put"],
+        "curfew_exception_setting": paths[f"{childcare}/exception"]["post"],
     }
     for name, operation in asked.items():
         body = operation["requestBody"]["content"]["application/json"]
