@@ -57,6 +57,7 @@ def test_the_third_of_fifteen_has_eighty_percent_behind() -> None:
         ({18: 5, 19: 5, 20: 5, 21: 5, 6: 4, 7: 4, 8: 4}, ("18:00-22:00", "06:00-09:00")),
         ({22: 3, 23: 3, 0: 3, 1: 3, 12: 9}, ("22:00-02:00", "12:00-13:00")),
         ({23: 2}, ("23:00-00:00",)),
+        (dict.fromkeys(range(16), 1), ("00:00-16:00",)),  # exactly 1.5 times the mean
         ({3: 2, 9: 2, 15: 2}, ("03:00-04:00", "09:00-10:00")),  # two at most, of equals the earlier
         (dict.fromkeys(range(24), 2) | {5: 3}, ()),  # 49 in all: 1.47 times the mean
         (dict.fromkeys(range(1, 24), 2) | {5: 3}, ("05:00-06:00",)),  # 47 in all: 1.53 times the mean
