@@ -8,16 +8,17 @@ import typer
 from admin.session import pki_dir, transaction
 from db import agents, keys, partners, vehicles
 from mosquitto.pki import issue_vehicle
-from rules.apply import sos
+from rules.apply import consents, sos
 from schemas import demo
 from schemas.access import Role
+from schemas.curfew import ConsentRequest
 
 app = typer.Typer(no_args_is_help=True, help="What the demo needs. Refused in production.")
 
 
 @app.command()
 def seed() -> None:
-    """Register the guides' vehicles and the demo fleet with certificates, agents, partners and the guides' token."""
+    """Register the guides' vehicles, their drivers' consent, the fleet's, agents, partners and the guides' token."""
     if os.environ.get("TCU_ENVIRONMENT") == "production":
         raise ValueError("the demo's token is printed in public guides: not in production")
     directory = pki_dir()
@@ -27,6 +28,9 @@ def seed() -> None:
                 conn, vin, make="BMW", model="320i", model_year=2022, customer_name="Hong Gildong",
                 customer_phone="+82-10-1234-5678",
             )  # fmt: skip
+            if consents.latest(conn, vin) is None:
+                now = datetime.now(UTC)
+                consents.record(conn, vin, ConsentRequest(granted=True), actor="DRIVER", now=now)
         vehicles.register(conn, demo.DEMO_FLEET_VINS)
         for partner, name in demo.DEMO_PARTNERS.items():
             partners.put(conn, partner, name=name)

@@ -52,6 +52,7 @@ class StoryName(StrEnum):
     TRIP = "trip"
     SOS = "sos"
     RSA = "rsa"
+    CURFEW = "curfew"
     ALL = "all"
 
 

@@ -16,7 +16,7 @@ from simulator.stories import TRIP_S, play
 from simulator.tcu import Tcu
 from simulator.unreceipted import UnreceiptedStore
 
-CAST = (("trip", DEMO_VINS[0]), ("sos", DEMO_VINS[0]), ("rsa", DEMO_VINS[1]))
+CAST = (("trip", DEMO_VINS[0]), ("sos", DEMO_VINS[0]), ("rsa", DEMO_VINS[1]), ("curfew", DEMO_VINS[1]))
 """The stories of a round and the vehicles that play them."""
 
 _FLEET_RATE_PER_S = 5.0

@@ -61,16 +61,21 @@ def parked_somewhere(rng: Random) -> VehicleState:
     )
 
 
+def started(rng: Random, parked: VehicleState) -> VehicleState:
+    """Return the vehicle with its engine running, before it moves."""
+    return replace(
+        parked, speed_kph=0.0, engine_status=EngineStatus.ON, battery_voltage=CHARGING_V + rng.uniform(-0.2, 0.2)
+    )
+
+
 def trip(rng: Random, parked: VehicleState, *, duration_s: float, step_s: float = 1.0) -> Iterator[Moment]:
     """Yield a trip from engine START to engine STOP: the car pulls away, cruises at changing speeds and stands still.
 
     Moments are `step_s` apart; the first and the last have speed 0.
     """
-    started = replace(
-        parked, speed_kph=0.0, engine_status=EngineStatus.ON, battery_voltage=CHARGING_V + rng.uniform(-0.2, 0.2)
-    )
-    yield Moment(0.0, started, EngineEvent.START)
-    state = replace(started, transmission_status=TransmissionStatus.DRIVE)
+    begin = started(rng, parked)
+    yield Moment(0.0, begin, EngineEvent.START)
+    state = replace(begin, transmission_status=TransmissionStatus.DRIVE)
     steps = max(2, round(duration_s / step_s))
     cruise_mps = 0.0
     for step in range(1, steps):

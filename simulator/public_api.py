@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Self
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Self, TypeVar
 
 import httpx
 from httpx_sse import EventSource, SSEError, aconnect_sse
 from pydantic import ConfigDict, ValidationError
 
 from schemas.base import Instant, Vin, Wire
+from schemas.curfew import CurfewEvent
 from schemas.incident import Service
 from schemas.rsa import Priority
 from simulator.seen import Seen
 from simulator.settings import Settings
 
-_BASE = "/api/v1/safety"
+SAFETY = "/api/v1/safety"
+CHILDCARE = "/api/v1/childcare"
 _ANSWER_S = 10.0
 _SILENCE_S = 45.0
 """A stream pings every 15 s (design, Events and SSE); after three missed ones it is dead."""
@@ -46,6 +48,9 @@ class Event(Wire):
     data: EventData
 
 
+_Event = TypeVar("_Event", Event, CurfewEvent)
+
+
 class PublicApi:
     """A client of the API with one token. As a context manager it keeps its connections open."""
 
@@ -63,47 +68,61 @@ class PublicApi:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
-        """Return the JSON answer of a GET below /api/v1/safety. Raises ApiRefused."""
-        return await self._ask("GET", path, params=params)
+    async def get(self, path: str, params: Mapping[str, str] | None = None, *, base: str = SAFETY) -> Json:
+        """Return the JSON answer of a GET below a base path. Raises ApiRefused."""
+        return await self._ask("GET", base + path, params=params)
 
-    async def post(self, path: str, body: Json, *, idempotency_key: str) -> Json:
-        """Return the JSON answer of a POST below /api/v1/safety. Raises ApiRefused."""
-        return await self._ask("POST", path, json=body, headers={"Idempotency-Key": idempotency_key})
+    async def post(self, path: str, body: Json, *, idempotency_key: str, base: str = SAFETY) -> Json:
+        """Return the JSON answer of a POST below a base path. Raises ApiRefused."""
+        return await self._ask("POST", base + path, json=body, headers={"Idempotency-Key": idempotency_key})
+
+    async def put(self, path: str, body: Json, *, base: str) -> Json:
+        """Return the JSON answer of a PUT below a base path. Raises ApiRefused."""
+        return await self._ask("PUT", base + path, json=body)
+
+    async def delete(self, path: str, *, base: str) -> Json:
+        """Return the JSON answer of a DELETE below a base path. Raises ApiRefused."""
+        return await self._ask("DELETE", base + path)
 
     async def _ask(self, method: str, path: str, **request: Any) -> Json:
         try:
-            response = await self._client.request(method, _BASE + path, **request)
+            response = await self._client.request(method, path, **request)
         except httpx.HTTPError as error:
-            raise ApiRefused(f"{method} {_BASE}{path}: {type(error).__name__} {error}".rstrip()) from error
+            raise ApiRefused(f"{method} {path}: {type(error).__name__} {error}".rstrip()) from error
         if not response.is_success:
-            raise ApiRefused(f"{method} {_BASE}{path} answered {response.status_code}: {_problem(response)}")
+            raise ApiRefused(f"{method} {path} answered {response.status_code}: {_problem(response)}")
         answer: Json = response.json()
         return answer
 
+    def events(self, service: Service) -> AbstractAsyncContextManager[Seen[Event]]:
+        """Give what the stream of SOS or RSA brings, as `_opened` does."""
+        return self._opened(f"{SAFETY}/{service.lower()}/events", Event)
+
+    def curfew_events(self, vin: str) -> AbstractAsyncContextManager[Seen[CurfewEvent]]:
+        """Give what the stream of a vehicle's curfew brings, as `_opened` does."""
+        return self._opened(f"{CHILDCARE}/vehicles/{vin}/curfew/events", CurfewEvent)
+
     @asynccontextmanager
-    async def events(self, service: Service) -> AsyncIterator[Seen[Event]]:
-        """Give what a service's stream brings, connected before this enters; it resumes after a disconnect.
+    async def _opened(self, path: str, model: type[_Event]) -> AsyncIterator[Seen[_Event]]:
+        """Give what a stream brings, connected before this enters; it resumes after a disconnect.
 
         Raises ApiRefused where the stream can't be opened in time.
         """
-        seen: Seen[Event] = Seen()
+        seen: Seen[_Event] = Seen()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        following = asyncio.create_task(self._follow(f"{_BASE}/{service.lower()}/events", seen, opened))
+        following = asyncio.create_task(self._follow(path, model, seen, opened))
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await opened
             yield seen
         except TimeoutError:
-            raise ApiRefused(
-                f"the stream {_BASE}/{service.lower()}/events did not open within {_ANSWER_S:.0f} s"
-            ) from None
+            raise ApiRefused(f"the stream {path} did not open within {_ANSWER_S:.0f} s") from None
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
 
-    async def _follow(self, path: str, seen: Seen[Event], opened: asyncio.Future[None]) -> None:
+    async def _follow(self, path: str, model: type[_Event], seen: Seen[_Event], opened: asyncio.Future[None]) -> None:
         last_id = ""
         while True:
             try:
@@ -112,7 +131,7 @@ class PublicApi:
                         opened.set_result(None)
                     async for message in source.aiter_sse():
                         last_id = message.id or last_id
-                        self._note(message.event, message.data, seen)
+                        self._note(message.event, message.data, model, seen)
                 self._notify(f"stream {path} ended; resumes after {last_id or 'now'}")
             except ApiRefused as refused:
                 if opened.done():
@@ -135,14 +154,14 @@ class PublicApi:
             source.response.raise_for_status()
             yield source
 
-    def _note(self, name: str, data: str, seen: Seen[Event]) -> None:
+    def _note(self, name: str, data: str, model: type[_Event], seen: Seen[_Event]) -> None:
         if name == "reset":
             self._notify("the stream could not be resumed where it was lost: events are missing")
             return
         if not data:
             return
         try:
-            seen.add(Event.model_validate_json(data))
+            seen.add(model.model_validate_json(data))
         except ValidationError as error:
             self._notify(f"cannot read the event {data[:200]}: {error}")
 

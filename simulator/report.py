@@ -43,7 +43,7 @@ class Report:
             return
         line = Text.assemble(
             (_clock(), "dim"),
-            f"  {step.story:<5} {step.vin}  ",
+            f"  {step.story:<6} {step.vin}  ",
             (f"{step.verb:<18}", _COLOURS[step.verb]),
             step.what,
             (_latency(step), "dim"),

@@ -12,6 +12,7 @@ from schemas.incident import Service
 from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Uplink
 from simulator import call_center, driving, messages
+from simulator.curfew import curfew
 from simulator.public_api import ApiRefused, Event
 from simulator.seen import Seen
 from simulator.stage import RECEIPT_S, Outcome, Stage, Step, StoryFailed, Verb
@@ -65,7 +66,7 @@ async def rsa(stage: Stage) -> None:
         await _finish_rsa(stage, events, cid, ticket)
 
 
-STORIES: dict[str, Callable[[Stage], Awaitable[None]]] = {"trip": trip, "sos": sos, "rsa": rsa}
+STORIES: dict[str, Callable[[Stage], Awaitable[None]]] = {"trip": trip, "sos": sos, "rsa": rsa, "curfew": curfew}
 
 
 async def play(name: str, stage: Stage, say: Callable[[Step], None]) -> Outcome:

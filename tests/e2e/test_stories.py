@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.demo import DEMO_TOKEN
+from schemas.demo import DEMO_TOKEN, DEMO_VINS
 from stack.broker import Broker
 from stack.places import free_port
 from stack.server import Server
@@ -59,6 +59,14 @@ def is_ready(url: str) -> bool:
         return False
 
 
+def consents(environment: dict[str, str]) -> list[bool]:
+    """Tell whether the drivers of the demo's vehicles consent to the curfew."""
+    url = f"{environment['TCU_API_URL']}/api/v1/childcare/vehicles"
+    headers = {"Authorization": f"Bearer {DEMO_TOKEN}"}
+    answers = [httpx.get(f"{url}/{vin}/consents", headers=headers).json() for vin in DEMO_VINS]
+    return [answer["consents"][0]["granted"] for answer in answers]
+
+
 def simulated(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-u", "-m", "simulator", *arguments]
     return subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
@@ -82,9 +90,10 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]]]:
 
 
 def test_every_story_reaches_its_end_and_shows_what_was_sent_stored_and_seen(environment: dict[str, str]) -> None:
+    assert consents(environment) == [True, True]  # the seeded drivers have agreed to the curfew
     status, told = ended(simulated(environment, "story", "all", "--json"))
     outcomes = {line["story"]: line["failure"] for line in told if line["kind"] == "outcome"}
-    assert (status, outcomes) == (0, {"trip": None, "sos": None, "rsa": None})
+    assert (status, outcomes) == (0, {"trip": None, "sos": None, "rsa": None, "curfew": None})
 
     def seen(story: str) -> list[str]:
         steps = [line for line in told if line["kind"] == "step" and line["story"] == story]
@@ -92,6 +101,7 @@ def test_every_story_reaches_its_end_and_shows_what_was_sent_stored_and_seen(env
         return [step["what"].split(" ")[0] for step in steps if step["verb"] == "seen by SSE"]
 
     assert seen("trip") == []
+    assert seen("curfew") == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_RESOLVED"]
     assert seen("sos") == ["SOS_INITIATED", "SOS_CONNECTED", "SOS_CLOSED"]
     assert seen("rsa") == ["RSA_REQUESTED", "RSA_DISPATCHED", "RSA_CONFIRMED", "RSA_COMPLETED", "RSA_CLOSED"]
 
