@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -147,6 +148,16 @@ def test_of_two_guardians_with_the_same_policy_the_second_is_told(api: Api) -> N
     late = api.call("PUT", POLICY, policy(), headers={"If-Match": read})
     assert (late.status_code, late.json()["code"]) == (412, "STALE")
     assert ok(api.call("GET", POLICY))["enabled"] is False
+
+
+def test_of_many_who_set_the_same_policy_at_once_one_succeeds(api: Api) -> None:
+    read = api.call("PUT", POLICY, policy()).headers["etag"]
+
+    def set_it(_: int) -> int:
+        return api.call("PUT", POLICY, policy(), headers={"If-Match": read}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(set_it, range(8))) == [200] + [412] * 7
 
 
 def test_if_match_takes_a_list_and_a_star_and_no_weak_or_malformed_tag(api: Api) -> None:
