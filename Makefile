@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down check clean lock
+.PHONY: help setup demo test up down check bench clean lock
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ check: setup ## format, lint, types, import rules
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
+
+bench: setup ## the benchmarks: a table of ratios, and benchmarks/results/*.json
+	@$(PY) -m benchmarks
 
 clean: setup ## stops the stack and removes its data
 	@$(PY) -m stack clean

@@ -191,10 +191,14 @@ def emergencies(conn: Connection, vin: str) -> list[tuple[datetime, datetime]]:
     return [(start, end) for start, end in conn.execute(_SQL["emergencies"], {"vin": vin}).fetchall()]
 
 
-def watched(conn: Connection, vins: Sequence[str]) -> dict[str, Watched]:
-    """Return those of the vehicles that ever had a policy."""
+def news(conn: Connection, seen: Sequence[tuple[str, datetime, bool | None]]) -> list[Watched]:
+    """Return those vehicles with a policy that do not simply go on as they were last seen, by VIN.
+
+    `seen` tells of each vehicle of a batch (VIN, first sight, whether the engine ran; None where it did and did not).
+    """
+    vins, firsts, runs = zip(*seen, strict=True)
     with conn.cursor(row_factory=class_row(Watched)) as cursor:
-        return {row.vin: row for row in cursor.execute(_SQL["watched"], {"vins": list(vins)})}
+        return cursor.execute(_SQL["news"], {"vins": list(vins), "firsts": list(firsts), "runs": list(runs)}).fetchall()
 
 
 def lock_watch(conn: Connection, vin: str) -> Watched | None:

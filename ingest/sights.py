@@ -44,23 +44,24 @@ def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -
     by_vin: dict[str, list[tuple[datetime, bool | None]]] = {}
     for vin, at, runs in sights:
         by_vin.setdefault(vin, []).append((at, runs))
-    watched = curfew.watched(conn, list(by_vin)) if by_vin else {}
+    if not by_vin:
+        return
     unjudged: list[tuple[str, bool, datetime]] = []
-    for vin in sorted(watched):  # one order of row locks in every batch
-        watch = watched[vin]
-        news = [(at, runs) for at, runs in by_vin[vin] if _is_news(watch, at, runs=runs)]
-        last = max(by_vin[vin], key=lambda sight: (sight[0], not sight[1]))  # of two at once, standing counts
-        if news and last[1] is not None and all(_is_quiet(watch, at, runs=runs) for at, runs in by_vin[vin]):
-            unjudged.append((vin, last[1], last[0]))
-        elif news:
-            times = [at for at, _ in news]
-            _judge(conn, vin, since=min(times), until=max(times), now=now)
+    for watch in curfew.news(conn, [_summary(vin, seen) for vin, seen in by_vin.items()]):
+        seen = by_vin[watch.vin]
+        last_at, last_runs = max(seen, key=lambda sight: (sight[0], not sight[1]))  # of two at once, standing counts
+        if last_runs is not None and all(_is_quiet(watch, at, runs=runs) for at, runs in seen):
+            unjudged.append((watch.vin, last_runs, last_at))
+        else:
+            times = [at for at, _ in seen]
+            _judge(conn, watch.vin, since=min(times), until=max(times), now=now)
     if unjudged:
         curfew.set_seen(conn, unjudged)
 
 
-def _is_news(watch: Watched, at: datetime, *, runs: bool | None) -> bool:
-    return runs is not watch.running or watch.seen_at is None or at <= watch.seen_at
+def _summary(vin: str, seen: list[tuple[datetime, bool | None]]) -> tuple[str, datetime, bool | None]:
+    runs = {runs for _, runs in seen}
+    return vin, min(at for at, _ in seen), runs.pop() if len(runs) == 1 else None
 
 
 def _is_quiet(watch: Watched, at: datetime, *, runs: bool | None) -> bool:

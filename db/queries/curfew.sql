@@ -48,8 +48,14 @@ FROM sos_incidents WHERE vin = %(vin)s AND NOT test_call;
 -- A vehicle that has a policy is watched from then on.
 INSERT INTO curfew_watch (vin, judged_at) VALUES (%(vin)s, %(at)s) ON CONFLICT (vin) DO NOTHING;
 
--- name: watched
-SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until FROM curfew_watch WHERE vin = ANY(%(vins)s);
+-- name: news
+-- Of vehicles seen within one batch, those that have a policy and are not simply going on as they were last seen. `runs`
+-- is null where the batch shows both.
+SELECT w.vin, w.running, w.seen_at, w.judged_at, w.next_at, w.quiet_since, w.quiet_until
+FROM unnest(%(vins)s::text[], %(firsts)s::timestamptz[], %(runs)s::boolean[]) AS seen (vin, first_at, runs)
+JOIN curfew_watch w ON w.vin = seen.vin
+WHERE seen.runs IS DISTINCT FROM w.running OR w.seen_at IS NULL OR seen.first_at <= w.seen_at
+ORDER BY w.vin;
 
 -- name: lock_watch
 SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;

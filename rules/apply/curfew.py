@@ -1,6 +1,6 @@
 """The curfew: set, released, consented to, and judged."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -111,10 +111,10 @@ def record_consent(conn: Connection, vin: str, *, granted: bool, actor: str, at:
     judge(conn, vin, since=max(at, now - LATE_MAX), until=now, now=now)
 
 
-def circumstances(conn: Connection, vin: str) -> Circumstances:
+def circumstances(conn: Connection, vin: str, policies: Sequence[Policy]) -> Circumstances:
     """Return everything that decides whether this vehicle's driving is restricted."""
     return Circumstances(
-        tuple(PolicyVersion(p.valid_from, as_rule(p) if p.enabled else None) for p in curfew.policies(conn, vin)),
+        tuple(PolicyVersion(p.valid_from, as_rule(p) if p.enabled else None) for p in policies),
         tuple(_consented(curfew.consents(conn, vin, CONSENT))),
         tuple(released(e) for e in curfew.exceptions(conn, vin)),
         tuple(curfew.emergencies(conn, vin)),
@@ -178,9 +178,11 @@ def judge(
     stop = curfew.stop_after(conn, vin, until, latest=horizon)
     end = stop or horizon
     sights = [Observation(at, running) for at, running in curfew.observations(conn, vin, begin, end)]
-    around = circumstances(conn, vin)
+    policies = curfew.policies(conn, vin)
+    actions = policies[-1].actions
+    around = circumstances(conn, vin, policies)
     found = rule.violations(around, sights, since=begin, now=end)
-    _reconcile(conn, vin, found, curfew.violations_between(conn, vin, begin, end), now=now)
+    _reconcile(conn, vin, found, curfew.violations_between(conn, vin, begin, end), actions=actions, now=now)
     last = max(sights, key=lambda sight: (sight.at, not sight.running), default=None)
     if stop is not None:
         # The engine was seen later than this stretch: what comes for it from now on is no longer the newest.
@@ -189,7 +191,7 @@ def judge(
         watch = replace(watch, running=last.running, seen_at=last.at)
     ahead = around.restricted(now, now + _LOOKS_AHEAD)
     here = next((span for span in ahead if span[0] == now), None)
-    _act(conn, vin, here, running=watch.running, now=now)
+    _act(conn, vin, here, running=watch.running, actions=actions, now=now)
     next_at = _next_change(ahead, found, now)
     if not settled:
         next_at = min(next_at, now + _SETTLES_AFTER)
@@ -208,11 +210,13 @@ def _next_change(ahead: list[Span], found: list[Violation], now: datetime) -> da
     return min((edge for edge in edges if now < edge < now + _LOOKS_AHEAD), default=now + _LOOKS_AHEAD)
 
 
-def _act(conn: Connection, vin: str, here: Span | None, *, running: bool, now: datetime) -> None:
+def _act(
+    conn: Connection, vin: str, here: Span | None, *, running: bool, actions: Sequence[str], now: datetime
+) -> None:
     """Forbid the next start of a vehicle that stands inside its curfew, where its policy says so; lift it outside."""
     if here is None:
         commands.release_start(conn, vin, reason="CURFEW_OVER", now=now)
-    elif not running and CurfewAction.ENGINE_START_BLOCK in curfew.policies(conn, vin)[-1].actions:
+    elif not running and CurfewAction.ENGINE_START_BLOCK in actions:
         commands.block_next_start(conn, vin, until=here[1], now=now)
 
 
@@ -229,7 +233,13 @@ def _consented(consents: Iterable[curfew.Consent]) -> Iterable[tuple[datetime, d
 
 
 def _reconcile(
-    conn: Connection, vin: str, found: list[Violation], stored: list[StoredViolation], *, now: datetime
+    conn: Connection,
+    vin: str,
+    found: list[Violation],
+    stored: list[StoredViolation],
+    *,
+    actions: Sequence[str],
+    now: datetime,
 ) -> None:
     new = list(found)
     for known in stored:
@@ -241,16 +251,16 @@ def _reconcile(
             )
         else:
             new.remove(match)
-            _update(conn, known, match, now=now)
+            _update(conn, known, match, actions=actions, now=now)
     for violation in new:
-        _open(conn, vin, violation, now=now)
+        _open(conn, vin, violation, actions=actions, now=now)
 
 
 def _overlap(violation: Violation, known: StoredViolation) -> bool:
     return violation.started_at < (known.ended_at or FOREVER) and known.started_at < (violation.ended_at or FOREVER)
 
 
-def _open(conn: Connection, vin: str, violation: Violation, *, now: datetime) -> None:
+def _open(conn: Connection, vin: str, violation: Violation, *, actions: Sequence[str], now: datetime) -> None:
     severity = rule.severity(violation.minutes(now))
     late = now - violation.started_at > LATE_AFTER
     place = curfew.place_near(conn, vin, violation.started_at)
@@ -277,13 +287,14 @@ def _open(conn: Connection, vin: str, violation: Violation, *, now: datetime) ->
         late,
         now,
     )
-    news.tell_violation(conn, opened, "CURFEW_VIOLATION", now=now)
-    warned = CurfewAction.IN_VEHICLE_WARNING in curfew.policies(conn, vin)[-1].actions
-    if warned and violation.ended_at is None and not late:
+    news.tell_violation(conn, opened, "CURFEW_VIOLATION", actions=actions, now=now)
+    if CurfewAction.IN_VEHICLE_WARNING in actions and violation.ended_at is None and not late:
         commands.warn(conn, vin, message=news.MESSAGES["CURFEW_VIOLATION"], now=now)
 
 
-def _update(conn: Connection, known: StoredViolation, violation: Violation, *, now: datetime) -> None:
+def _update(
+    conn: Connection, known: StoredViolation, violation: Violation, *, actions: Sequence[str], now: datetime
+) -> None:
     severity = rule.severity(violation.minutes(now))
     corrected = known.started_at != violation.started_at or (
         known.ended_at is not None and known.ended_at != violation.ended_at
@@ -300,8 +311,8 @@ def _update(conn: Connection, known: StoredViolation, violation: Violation, *, n
         return
     curfew.set_violation(conn, after)
     if corrected:
-        news.tell_violation(conn, after, "CURFEW_VIOLATION_CORRECTED", now=now)
+        news.tell_violation(conn, after, "CURFEW_VIOLATION_CORRECTED", actions=actions, now=now)
     elif after.ended_at is not None and known.ended_at is None:
-        news.tell_violation(conn, after, "CURFEW_VIOLATION_RESOLVED", now=now)
+        news.tell_violation(conn, after, "CURFEW_VIOLATION_RESOLVED", actions=actions, now=now)
     elif list(rule.Severity).index(severity) > list(rule.Severity).index(rule.Severity(known.severity)):
-        news.tell_violation(conn, after, "CURFEW_VIOLATION_ESCALATED", now=now)
+        news.tell_violation(conn, after, "CURFEW_VIOLATION_ESCALATED", actions=actions, now=now)

@@ -1,8 +1,9 @@
 """What is told of violations and exceptions: events for everybody, quiet alerts for the guardian."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from db import curfew, events
+from db import events
 from db.curfew import CurfewException, StoredViolation
 from db.events import NewEvent
 from db.pool import Connection
@@ -27,8 +28,10 @@ _ALERTS = {
 """One alert when a violation opens, one when its severity rises, one when it ends."""
 
 
-def tell_violation(conn: Connection, violation: StoredViolation, type_: str, *, now: datetime) -> None:
-    """Write the event of a change, and alert the guardian where the policy asks for it; late news is no alert."""
+def tell_violation(
+    conn: Connection, violation: StoredViolation, type_: str, *, actions: Sequence[str], now: datetime
+) -> None:
+    """Write the event of a change, and alert the guardian where the policy's actions say so; late news is no alert."""
     late = violation.detected_late
     urgent = violation.severity == Severity.HIGH and type_ != "CURFEW_VIOLATION_RESOLVED"
     occurred_at = violation.started_at if type_ == "CURFEW_VIOLATION" else now
@@ -44,7 +47,7 @@ def tell_violation(conn: Connection, violation: StoredViolation, type_: str, *, 
             data=data,
         ),
     )
-    if type_ in _ALERTS and not late and CurfewAction.NOTIFICATION in curfew.policies(conn, violation.vin)[-1].actions:
+    if type_ in _ALERTS and not late and CurfewAction.NOTIFICATION in actions:
         payload = {"eventType": type_, "vin": violation.vin, "timestamp": format_instant(occurred_at)} | data
         alert_guardian(conn, violation.vin, _ALERTS[type_], payload, now=now)
 
