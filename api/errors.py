@@ -13,7 +13,15 @@ from starlette.responses import Response
 from api import logs
 from api.access import ForbiddenError, UnauthenticatedError
 from db.errors import Unavailable
-from rules.errors import ConflictError, DomainError, IllegalMoveError, NotFoundError, StaleError, UnprocessableError
+from rules.errors import (
+    BusyError,
+    ConflictError,
+    DomainError,
+    IllegalMoveError,
+    NotFoundError,
+    StaleError,
+    UnprocessableError,
+)
 from schemas.problem import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -94,8 +102,7 @@ def of_domain(error: DomainError) -> Response:
     if isinstance(error, UnprocessableError):
         return problem(status, error.code, str(error), errors=[_field(error.place, error.field, str(error))])
     current = error.status if isinstance(error, IllegalMoveError) else None
-    retry_after_s = error.retry_after_s if isinstance(error, ConflictError) else None
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, BusyError) else None
     return problem(status, error.code, str(error), current_status=current, headers=headers)
 
 

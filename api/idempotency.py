@@ -20,7 +20,7 @@ from api.deps import Caller, Database
 from db import idempotency
 from db.idempotency import KeptAnswer
 from db.pool import Connection, Pool
-from rules.errors import ConflictError, DomainError, UnprocessableError
+from rules.errors import BusyError, DomainError, UnprocessableError
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -46,7 +46,7 @@ class KeyReusedError(UnprocessableError):
         super().__init__("expected a new key, or what was said with this one before", field=HEADER)
 
 
-class StillRunningError(ConflictError):
+class StillRunningError(BusyError):
     """The first request with this key has not been answered yet."""
 
     code = "IDEMPOTENCY_KEY_RUNNING"
@@ -120,6 +120,8 @@ def _answer_once(attempt: Attempt, endpoint: Callable[..., Any], kwargs: dict[st
         try:
             with conn.transaction():
                 answer = _kept(attempt, endpoint(**given), status=status)
+        except BusyError:
+            raise  # the same again is meant to be tried
         except DomainError as error:
             answer = _kept(attempt, errors.of_domain(error), status=status)
         idempotency.keep(conn, attempt.request_hash, answer, key_id=attempt.key_id, now=now)

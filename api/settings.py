@@ -1,6 +1,7 @@
 """What can be set from outside."""
 
 from enum import StrEnum
+from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,4 +26,9 @@ class ApiSettings(BaseSettings):
     contact_center_phone: str | None = Field(default=None, description="the call center's number, shown to customers")
     api_connections: int = Field(default=20, ge=2, le=200, description="most database connections of the pool")
     stream_queue: int = Field(default=1000, ge=1, description="events a stream may be behind before it is closed")
+    mqtt_host: str | None = Field(default=None, description="the broker's host, for system tests only")
+    mqtt_port: int = Field(default=8883, ge=1, le=65535, description="the broker's TLS port")
+    mqtt_ca: Path | None = Field(default=None, description="certificate of the authority that signed the broker's")
+    system_test_cert: Path | None = Field(default=None, description="the system test's certificate, CN systemtest")
+    system_test_key: Path | None = Field(default=None, description="the key of that certificate")
     stream_send_timeout_s: float = Field(default=20, gt=0, description="seconds after which a silent reader is closed")

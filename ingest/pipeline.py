@@ -23,6 +23,7 @@ from schemas.command import CommandAckMessage
 from schemas.receipt import ReceiptResult
 from schemas.rsa import RsaMessage
 from schemas.sos import SosReport
+from schemas.system_test import TEST_VIN
 from schemas.topics import Uplink
 from schemas.vehicle import EngineMessage, PresenceMessage, StatusMessage
 
@@ -70,7 +71,7 @@ def store_refused(conn: Connection, received: Received, error: Exception, *, now
             rejected = Rejected(step.vin, _kind(step), step.message_id_text, "REFUSED_BY_DATABASE", detail)
             return _quarantine(conn, rejected, received)
         vehicles.register(conn, [step.vin])
-        report = SosReport(test_call=step.report.test_call)
+        report = SosReport(test_call=step.report.test_call or step.vin == TEST_VIN)
         press = apply_sos.Press(
             step.vin, "TCU", report, received.received_at, received.received_at, ("UNSTORABLE_DETAILS",)
         )
@@ -151,12 +152,18 @@ def _is_new_press(conn: Connection, step: DecodedSos, cid: str | None) -> bool:
 
 
 def _raise_sos(conn: Connection, step: DecodedSos, received: Received, now: datetime) -> str:
-    press = apply_sos.Press(step.vin, "TCU", step.report, step.time.occurred_at, received.received_at, step.anomalies)
+    report = _as_test(step.report) if step.vin == TEST_VIN else step.report
+    press = apply_sos.Press(step.vin, "TCU", report, step.time.occurred_at, received.received_at, step.anomalies)
     cid = apply_sos.press(conn, press, now=now)
     if step.damaged:
         detail = "; ".join(step.anomalies)
         _keep_bytes(conn, received, step.vin, Uplink.SOS, reason="RAISED_INCOMPLETE", detail=detail, cid=cid)
     return cid
+
+
+def _as_test(report: SosReport) -> SosReport:
+    """Return the press as a test call: nobody sits in the reserved vehicle, whatever it says."""
+    return report.model_copy(update={"test_call": True})
 
 
 def _request_rsa(conn: Connection, step: Decoded, message: RsaMessage, received: Received, now: datetime) -> str:

@@ -14,9 +14,10 @@ def prepare(
     host: Annotated[list[str], typer.Option(help="names and addresses by which clients call the broker")],
     port: Annotated[int, typer.Option(help="TLS port")] = 8883,
 ) -> None:
-    """Issue what the broker and the worker need, and write the broker's configuration."""
+    """Issue what the broker, the worker and the system test need, and write the broker's configuration."""
     pki.issue_server(pki_dir, host)
     pki.issue_service(pki_dir, "ingest")
+    pki.issue_service(pki_dir, "systemtest")
     written = config.prepare(broker_dir, pki_dir, address="0.0.0.0", port=port)
     typer.echo(f"wrote {written}")
 

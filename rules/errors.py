@@ -14,10 +14,16 @@ class NotFoundError(DomainError):
 
 
 class ConflictError(DomainError):
-    """The thing is not in a state, or not this caller's, for what was asked; some pass if asked again."""
+    """The thing is not in a state, or not this caller's, for what was asked."""
 
     code = "CONFLICT"
-    retry_after_s: int | None = None
+
+
+class BusyError(ConflictError):
+    """Somebody else is at it; the same again after some seconds may succeed."""
+
+    code = "BUSY"
+    retry_after_s = 2
 
 
 class IllegalMoveError(ConflictError):

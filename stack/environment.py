@@ -137,6 +137,7 @@ def _private_broker(places: Places, port: int) -> dict[str, str]:
     pki_dir = places.run / "pki"
     pki.issue_server(pki_dir)
     worker = pki.issue_service(pki_dir, "ingest")
+    system_test = pki.issue_service(pki_dir, "systemtest")
     broker.prepare(places.state, pki_dir, port)
     return {
         "TCU_MQTT_HOST": broker.HOST,
@@ -144,5 +145,7 @@ def _private_broker(places: Places, port: int) -> dict[str, str]:
         "TCU_MQTT_CA": str(pki_dir / "ca.crt"),
         "TCU_MQTT_CERT": str(worker.certificate),
         "TCU_MQTT_KEY": str(worker.key),
+        "TCU_SYSTEM_TEST_CERT": str(system_test.certificate),
+        "TCU_SYSTEM_TEST_KEY": str(system_test.key),
         "TCU_PKI_DIR": str(pki_dir),
     }

@@ -247,7 +247,11 @@ def _reconcile(
         if match is None:
             curfew.retract_violation(conn, known.violation_number, at=now)
             news.tell_violation(
-                conn, replace(known, ended_at=known.ended_at or now), "CURFEW_VIOLATION_RETRACTED", now=now
+                conn,
+                replace(known, ended_at=known.ended_at or now),
+                "CURFEW_VIOLATION_RETRACTED",
+                actions=actions,
+                now=now,
             )
         else:
             new.remove(match)

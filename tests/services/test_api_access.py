@@ -43,6 +43,7 @@ BODIES: dict[str, Any] = {
     "GET /sos/events": None,
     "GET /rsa/events": None,
     "GET /sos/system/health": None,
+    "POST /sos/system/test": {"testVehicle": {"vin": VIN}, "testScenarios": ["VOICE_CONNECT"]},
     "GET /sos/stats": None,
     "GET /rsa/stats": None,
     "GET /sos/agents/{agentId}/performance": None,

@@ -20,7 +20,7 @@ from tests.services.test_api_access import BODIES, ROUTES
 
 SOS = f"/vehicles/{VIN}/sos"
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
-POSTS = [route for route in ROUTES if route.startswith("POST ") and not route.endswith("/system/test")]
+POSTS = [route for route in ROUTES if route.startswith("POST ")]
 
 
 @pytest.fixture
