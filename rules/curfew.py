@@ -11,6 +11,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from rules.spans import Span, merge, shared, without
+from schemas.curfew import Severity
 
 _DAY = timedelta(days=1)
 
@@ -98,14 +99,6 @@ def _bisect(zone: ZoneInfo, early: datetime, late: datetime) -> datetime:
         else:
             late = middle
     return late
-
-
-class Severity(StrEnum):
-    """How long the vehicle has been driven inside the curfew (design, section 5)."""
-
-    LOW = "LOW"
-    MEDIUM = "MEDIUM"
-    HIGH = "HIGH"
 
 
 class Resolution(StrEnum):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from rules.curfew import Circumstances, Rule, Severity, Window, severity
+from rules.curfew import Circumstances, Rule, Window, severity
 from rules.spans import Span, shared
-from schemas.curfew import Day
+from schemas.curfew import Day, Severity
 
 _AROUND = timedelta(days=2)
 _AHEAD = timedelta(days=9)

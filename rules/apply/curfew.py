@@ -15,7 +15,7 @@ from rules.clock import LATE_AFTER, LATE_MAX
 from rules.curfew import Circumstances, Observation, PolicyVersion, Rule, Violation, Window
 from rules.errors import ConflictError, NotFoundError, StaleError, UnprocessableError
 from rules.spans import Span
-from schemas.curfew import CurfewAction, CurfewExceptionRequest, CurfewPolicyRequest, Day, ExceptionStatus
+from schemas.curfew import CurfewAction, CurfewExceptionRequest, CurfewPolicyRequest, Day, ExceptionStatus, Severity
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 EXCEPTION_LONGEST = timedelta(days=7)
@@ -318,5 +318,5 @@ def _update(
         news.tell_violation(conn, after, "CURFEW_VIOLATION_CORRECTED", actions=actions, now=now)
     elif after.ended_at is not None and known.ended_at is None:
         news.tell_violation(conn, after, "CURFEW_VIOLATION_RESOLVED", actions=actions, now=now)
-    elif list(rule.Severity).index(severity) > list(rule.Severity).index(rule.Severity(known.severity)):
+    elif list(Severity).index(severity) > list(Severity).index(Severity(known.severity)):
         news.tell_violation(conn, after, "CURFEW_VIOLATION_ESCALATED", actions=actions, now=now)

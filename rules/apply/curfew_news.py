@@ -8,10 +8,10 @@ from db.curfew import CurfewException, StoredViolation
 from db.events import NewEvent
 from db.pool import Connection
 from rules.apply.webhooks import alert_guardian
-from rules.curfew import Severity, Violation
+from rules.curfew import Violation
 from rules.webhooks import Topic
 from schemas.base import format_instant
-from schemas.curfew import CurfewAction, ExceptionStatus
+from schemas.curfew import CurfewAction, ExceptionStatus, Severity
 
 MESSAGES = {
     "CURFEW_VIOLATION": "Vehicle detected during curfew hours",

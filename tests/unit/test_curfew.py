@@ -14,7 +14,6 @@ from rules.curfew import (
     PolicyVersion,
     Resolution,
     Rule,
-    Severity,
     Violation,
     Window,
     engine_runs,
@@ -22,6 +21,7 @@ from rules.curfew import (
     violations,
 )
 from rules.spans import Span, merge, shared, without
+from schemas.curfew import Severity
 
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
