@@ -527,7 +527,7 @@ def test_a_dry_run_flags_past_trips_and_changes_nothing(api: Api, db: Connection
     assert told["flagged"][0]["trip"] == {"startTime": "2026-03-09T20:50:00Z", "endTime": "2026-03-09T21:20:00Z"}
     assert api.call("GET", POLICY).status_code == 404
     assert curfew.violations_page(db, VIN, limit=1, offset=0) == ([], 0)
-    assert curfew.watched(db, [VIN]) == {}
+    assert curfew.lock_watch(db, VIN) is None
     assert db.execute("SELECT count(*) FROM events").fetchone() == (0,)
     assert dry_run(api, MONDAYS | {"enabled": False})["violations"] == 0
     cut = dry_run(api, MONDAYS, since="21:10", until="22:30")
