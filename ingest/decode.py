@@ -162,31 +162,36 @@ def _read_timestamp(value: object) -> datetime | None:
 
 
 def _salvage(raw: dict[str, Any]) -> tuple[SosReport, list[str]]:
-    """Return what can be understood of a press, and what was left out, field by field."""
+    """Return what can be understood of a press, and what was left out, taken out of `raw`; of a list, its first bad item.
+
+    All complaints of a round go at once: a press costs a few readings, however much in it is wrong.
+    """
     faults: dict[str, str] = {}
     while True:
         try:
-            return SosReport.model_validate(raw), [f"INVALID_FIELD {path}: {said}" for path, said in faults.items()]
+            return SosReport.model_validate(raw), list(faults.values())
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            # A field that was left out for its value may then be missing: the first complaint is the telling one.
-            faults.setdefault(_path(first["loc"]), first["msg"])
-            # A required field that is missing makes its object useless; anything else goes alone.
-            path = first["loc"][:-1] if first["type"] == "missing" else first["loc"]
-            raw = _without(raw, path)
+            complaints = error.errors(include_input=False, include_url=False, include_context=False)
+            for complaint in complaints:
+                # A field that was left out for its value may then be missing: the first complaint is the telling one.
+                field = _path(tuple(part for part in complaint["loc"] if isinstance(part, str)))
+                faults.setdefault(field, f"INVALID_FIELD {_path(complaint['loc'])}: {complaint['msg']}")
+            for complaint in reversed(complaints):  # the last items of a list first: the others keep their places
+                # A required field that is missing makes its object useless; anything else goes alone.
+                path = complaint["loc"][:-1] if complaint["type"] == "missing" else complaint["loc"]
+                _remove(raw, path)
 
 
-def _without(value: Any, path: tuple[int | str, ...]) -> Any:
-    key, *rest = path
-    if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if k != key}
-        return kept | {key: _without(value[key], tuple(rest))} if rest else kept
-    kept_items = list(value)
-    if rest:
-        kept_items[int(key)] = _without(value[int(key)], tuple(rest))
+def _remove(value: Any, path: tuple[int | str, ...]) -> None:
+    *above, last = path
+    for key in above:
+        if isinstance(value, dict) and key not in value:
+            return  # gone with what held it
+        value = value[key]
+    if isinstance(value, list):
+        del value[int(last)]
     else:
-        del kept_items[int(key)]
-    return kept_items
+        value.pop(last, None)
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -1,6 +1,7 @@
 """Decoding never raises, whatever comes; every press is raised."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,22 @@ def test_any_json_on_sos_is_a_press_that_postgresql_can_store(fields: dict[str, 
     stored = press.report.model_dump_json(by_alias=True)
     assert "\\u0000" not in stored
     stored.encode()
+
+
+def test_a_press_with_ten_thousand_bad_items_is_read_at_once() -> None:
+    codes = ["P1234", *[1] * 10_000, "P0420"]
+    body = {"location": {"latitude": 37.5, "accuracy": "near"}, "vehicleStatus": {"dtcCodes": codes}}
+    began = time.monotonic()
+    press = heard("sos", json.dumps(body).encode())
+    assert time.monotonic() - began < 1
+    assert isinstance(press, DecodedSos)
+    assert press.report.vehicle_status is not None
+    assert press.report.vehicle_status.dtc_codes == ("P1234", "P0420")
+    assert [anomaly.split(":")[0] for anomaly in press.anomalies if "." in anomaly.split(":")[0]] == [
+        "INVALID_FIELD location.longitude",
+        "INVALID_FIELD location.accuracy",
+        "INVALID_FIELD vehicleStatus.dtcCodes.1",
+    ]
 
 
 @given(st.sampled_from([kind for kind in Uplink if kind is not Uplink.SOS]), json_values)
