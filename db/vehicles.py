@@ -106,6 +106,17 @@ def set_presence(conn: Connection, vin: str, *, online: bool, changed_at: dateti
     conn.execute(_SQL["set_presence"], {"vin": vin, "online": online, "changed_at": changed_at})
 
 
+def take_silent(conn: Connection, *, heard_before: datetime, at: datetime, limit: int) -> list[str]:
+    """Take for offline those that say they are online and were last heard before an instant; return them."""
+    values = {"heard_before": heard_before, "at": at, "limit": limit}
+    return sorted(row[0] for row in conn.execute(_SQL["take_silent"], values))
+
+
+def take_heard(conn: Connection, *, at: datetime, limit: int) -> list[str]:
+    """Take for online again those that were silent and have spoken since; return them."""
+    return sorted(row[0] for row in conn.execute(_SQL["take_heard"], {"at": at, "limit": limit}))
+
+
 def lock(conn: Connection, vins: Iterable[str]) -> None:
     """Keep other writers from issuing commands to these vehicles until the caller's commit."""
     conn.execute(_SQL["lock"], {"vins": sorted(vins)})

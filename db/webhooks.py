@@ -37,6 +37,15 @@ class DeliveryState:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryLoad:
+    """Deliveries that wait, and those that were taken or given up; withdrawn ones are neither."""
+
+    pending: int
+    delivered: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """A delivery as operators see it, without its payload."""
 
@@ -139,6 +148,12 @@ def list_all(conn: Connection, *, partner: str | None, finished: bool, limit: in
     with conn.cursor(row_factory=class_row(Delivery)) as cursor:
         values = {"partner": partner, "finished": finished, "limit": limit}
         return cursor.execute(_SQL["list_all"], values).fetchall()
+
+
+def load(conn: Connection, *, since: datetime) -> DeliveryLoad:
+    """Return how many deliveries wait, and what became of those that ended since an instant."""
+    with conn.cursor(row_factory=class_row(DeliveryLoad)) as cursor:
+        return cursor.execute(_SQL["load"], {"since": since}).fetchall()[0]
 
 
 def prune(conn: Connection, before: datetime) -> int:

@@ -22,11 +22,16 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from ingest import metrics
 from ingest.inbox import Inbox, Received
 from ingest.settings import WorkerSettings
+from schemas.system_test import TEST_VIN
+from schemas.topics import PREFIX
 
 log = structlog.get_logger()
 
+PROBE_TOPIC = f"{PREFIX}/{TEST_VIN}/down/probe"
+"""Nobody may read it; the broker confirms it all the same."""
 KEEPALIVE_S = 30
 CONNACK_WAIT_S = 10
 BACKOFF_MAX_S = 15.0
@@ -40,6 +45,18 @@ class Outgoing:
 
     topic: str
     payload: bytes
+
+
+@dataclass(slots=True)
+class Publications:
+    """What a session sent to vehicles, what of it the broker confirmed (PUBACK), and how long the last one took.
+
+    The round trip is None while there is no connection or nothing was confirmed on it; probes count for it only.
+    """
+
+    sent: int = 0
+    confirmed: int = 0
+    round_trip_s: float | None = None
 
 
 def client_id(key: Path, name: str) -> str:
@@ -82,6 +99,8 @@ class Session:
             messages_max=settings.ingest_buffer_max, bytes_max=settings.ingest_buffer_bytes_max, on_room=self._wake
         )
         self.ready = False
+        self.publications = Publications()
+        self._under_way: dict[int, tuple[float, bool]] = {}
         self._settings = settings
         self._name = name
         self._filters = filters
@@ -117,6 +136,7 @@ class Session:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
         # With this set, paho queues packets instead of writing them inside each call; the loop writes them.
         client.on_socket_register_write = lambda *_: None
         return client
@@ -189,13 +209,20 @@ class Session:
                 if message.connection == self._connection:  # an older connection's packet ids mean nothing now
                     self._client.ack(message.packet_id, 1)
             for reply in replies:
-                self._client.publish(reply.topic, reply.payload, qos=1)
+                self._publish(reply)
+
+    def _publish(self, reply: Outgoing) -> None:
+        is_probe = reply.topic == PROBE_TOPIC
+        packet_id = self._client.publish(reply.topic, reply.payload, qos=1).mid
+        self._under_way[packet_id] = (time.monotonic(), is_probe)
+        self.publications.sent += not is_probe
 
     def _drained(self) -> bool:
         return not self._settled and not self._client.want_write()
 
     def _lost(self) -> None:
         self.ready = False
+        self.publications.round_trip_s = None
         self.inbox.clear()
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
@@ -223,6 +250,14 @@ class Session:
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         log.warning("broker_connection_ended", session=self._name, reason=str(reason))
+
+    def _on_publish(self, _client: Any, _data: Any, packet_id: int, reason: ReasonCode, _properties: Any) -> None:
+        began_s, is_probe = self._under_way.pop(packet_id, (None, True))
+        if began_s is None or reason.is_failure:
+            return
+        self.publications.round_trip_s = time.monotonic() - began_s
+        self.publications.confirmed += not is_probe
+        metrics.PUBACK_SECONDS.labels(self._name).observe(self.publications.round_trip_s)
 
     def _wake(self) -> None:
         # A full pipe already means that the thread will wake.

@@ -38,6 +38,12 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def oldest_at(self) -> datetime | None:
+        """When the message that has waited longest was received, None while nothing waits."""
+        with self._changed:
+            return self._waiting[0].received_at if self._waiting else None
+
     def put(self, message: Received) -> None:
         """Add a message. Never waits: the session stops reading while `full`."""
         with self._changed:

@@ -10,7 +10,7 @@ import structlog
 from db.errors import DatabaseError, Refused
 from db.pool import Connection, connect
 from ingest import metrics
-from ingest.broker import Session
+from ingest.broker import PROBE_TOPIC, Outgoing, Publications, Session
 from ingest.inbox import Received
 from ingest.pipeline import Outcome, store, store_refused
 from ingest.receipts import receipt
@@ -35,6 +35,7 @@ class Lane:
         self._settings = settings
         self._session = Session(settings, name=name, filters=[uplink_topic("+", kind) for kind in kinds])
         self._known_vins: set[str] = set()
+        self._in_hand_since: datetime | None = None
         self._stopping = Event()
         self._conn: Connection | None = None
         self._thread = Thread(target=self._run, name=f"lane-{name}")
@@ -48,6 +49,21 @@ class Lane:
     def waiting(self) -> int:
         """Messages received and not yet taken into a batch."""
         return len(self._session.inbox)
+
+    @property
+    def publications(self) -> Publications:
+        """What this lane published and the broker confirmed."""
+        return self._session.publications
+
+    def lag_s(self, now: datetime) -> float:
+        """Return the age of the oldest message that was received and is not stored, 0 while there is none."""
+        oldest_at = self._in_hand_since or self._session.inbox.oldest_at
+        return max(0.0, (now - oldest_at).total_seconds()) if oldest_at is not None else 0.0
+
+    def probe(self) -> None:
+        """Measure a round trip to the broker by a message that nobody reads; nothing while there is no session."""
+        if self._session.ready:
+            self._session.settle((), (Outgoing(PROBE_TOPIC, b""),))
 
     @property
     def paused(self) -> bool:
@@ -80,8 +96,10 @@ class Lane:
                 most=self._settings.ingest_batch_max, linger_s=self._settings.ingest_linger_s
             )
             if batch:
+                self._in_hand_since = batch[0].received_at
                 outcomes = self._store(batch)
                 self._settle(batch, outcomes)
+                self._in_hand_since = None
 
     def _settle(self, batch: Sequence[Received], outcomes: Sequence[Outcome]) -> None:
         if not outcomes:

@@ -11,6 +11,11 @@ RECEIVE_TO_COMMIT_SECONDS = Histogram(
     "tcu_ingest_receive_to_commit_seconds", "Age of the oldest message of a batch at its commit", ["lane"]
 )
 WAITING = Gauge("tcu_ingest_waiting_messages", "Messages received and not yet taken into a batch", ["lane"])
+LAG = Gauge("tcu_ingest_lag_seconds", "Age of the oldest message received and not stored", ["lane"])
+PUBACK_SECONDS = Histogram(
+    "tcu_ingest_puback_seconds", "From the publication of a receipt or probe to the broker's PUBACK", ["session"]
+)
+RECEIPTS = Gauge("tcu_ingest_receipts", "Receipts since the start: sent, and confirmed by the broker", ["state"])
 PAUSED = Gauge("tcu_ingest_reading_paused", "1 while the buffer is full and the backlog stays in the broker", ["lane"])
 READY = Gauge("tcu_ingest_session_ready", "1 while the broker session is subscribed", ["lane"])
 DATABASE_RETRIES = Counter(

@@ -57,6 +57,7 @@ def _keep_house(
                 conn = connect(settings.database_url, name="ingest-house", autocommit=True)
             if ticks % BEAT_EVERY_TICKS == 0:
                 processes.beat(conn, _heartbeat(lanes, started_at))
+                lanes[0].probe()  # the next beat tells what it took
             replayed = replay(conn, now=datetime.now(UTC))
             if replayed:
                 log.info("replayed", results=[outcome.result for outcome in replayed])
@@ -72,18 +73,29 @@ def _measure(lanes: list[Lane]) -> None:
     for lane in lanes:
         metrics.WAITING.labels(lane.name).set(lane.waiting)
         metrics.PAUSED.labels(lane.name).set(lane.paused)
+        metrics.LAG.labels(lane.name).set(lane.lag_s(datetime.now(UTC)))
         metrics.READY.labels(lane.name).set(lane.ready)
+    metrics.RECEIPTS.labels("sent").set(sum(lane.publications.sent for lane in lanes))
+    metrics.RECEIPTS.labels("confirmed").set(sum(lane.publications.confirmed for lane in lanes))
 
 
 def _heartbeat(lanes: list[Lane], started_at: datetime) -> Process:
+    now = datetime.now(UTC)
+    totals = {
+        "lag_s": round(max(lane.lag_s(now) for lane in lanes), 3),
+        "receipts_sent": sum(lane.publications.sent for lane in lanes),
+        "receipts_confirmed": sum(lane.publications.confirmed for lane in lanes),
+        "broker_round_trip_s": lanes[0].publications.round_trip_s,
+    }
     return Process(
         name=f"ingest@{socket.gethostname()}:{os.getpid()}",
         started_at=started_at,
-        beat_at=datetime.now(UTC),
+        beat_at=now,
         ready=all(lane.ready for lane in lanes),
         figures={
             f"{lane.name}_{name}": value
             for lane in lanes
             for name, value in (("stored", lane.stored), ("waiting", lane.waiting), ("ready", lane.ready))
-        },
+        }
+        | totals,
     )

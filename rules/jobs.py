@@ -18,7 +18,7 @@ from db import events, idempotency, incidents, messages, processes, webhooks
 from db.errors import DatabaseError
 from db.pool import Connection, connect
 from db.processes import Process, try_lead
-from rules.apply import commands, curfew, overdue, sos
+from rules.apply import commands, curfew, overdue, presence, sos
 from rules.clock import LATE_MAX
 from rules.sender import WebhookSender
 from rules.settings import RulesSettings
@@ -70,6 +70,11 @@ def send_commands(conn: Connection, now: datetime) -> None:
         commands.send_again_or_expire(conn, command, now=now)
 
 
+def follow_presence(conn: Connection, now: datetime) -> None:
+    """Take for offline the vehicles from which nothing has come for long, though no last will said so."""
+    presence.follow(conn, now=now)
+
+
 def prune(conn: Connection, now: datetime) -> None:
     """Forget what nobody can ask for any more: replayable events, ids of late messages, dead processes."""
     events.prune(conn, now - EVENTS_KEPT)
@@ -85,6 +90,7 @@ JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
     judge_curfews: timedelta(seconds=2),
     announce_exceptions: timedelta(seconds=5),
     send_commands: timedelta(seconds=2),
+    follow_presence: timedelta(seconds=30),
     prune: timedelta(minutes=10),
 }
 """Each runs in a transaction of its own, late rather than never, and may run twice without effect."""

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    Strict,
     StringConstraints,
     WithJsonSchema,
 )
@@ -82,5 +83,7 @@ PhoneNumber = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()\-]{1,3
 DtcCode = Annotated[str, StringConstraints(pattern=r"^[PCBU][0-9A-F]{4}(-[0-9A-F]{2})?$")]
 """Diagnostic trouble code (SAE J2012), as P1234 or P1234-1A."""
 
+Flag = Annotated[bool, Strict()]
+"""True or false and nothing that resembles them: a consent is never read out of a "yes" or a 1."""
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]

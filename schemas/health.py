@@ -50,6 +50,22 @@ class ProcessHealth(Wire):
     last_beat: Instant | None
 
 
+class BrokerHealth(Wire):
+    """The slowest worker's last round trip to the broker: a publication and its PUBACK."""
+
+    status: PartHealth
+    reason: str | None
+    response_time: str | None
+    response_time_seconds: float | None
+
+
+class WorkerHealth(ProcessHealth):
+    """The workers; the lag is the age of the oldest message that was received and is not stored, in seconds."""
+
+    lag_seconds: float | None
+    waiting: int | None
+
+
 class VoiceHealth(Wire):
     """Calls and queue from the database; the voice system itself is another company's."""
 
@@ -71,12 +87,21 @@ class DispatchHealth(Wire):
 
 
 class NotificationHealth(Wire):
-    """Push notifications are another company's."""
+    """Receipts of the workers that live, webhooks of the last day, and event streams; push is another company's.
+
+    The rate counts what was confirmed, by the broker or the receiver, among what was sent; null before anything was.
+    """
 
     status: PartHealth
     reason: str | None
     delivery_rate: str | None
-    pending_notifications: int | None
+    pending_notifications: int
+    receipts_sent: int
+    receipts_confirmed: int
+    webhooks_delivered: int
+    webhooks_failed: int
+    webhooks_pending: int
+    open_streams: int
 
 
 class Systems(Wire):
@@ -84,7 +109,8 @@ class Systems(Wire):
 
     api: ApiHealth
     database: DatabaseHealth
-    ingest: ProcessHealth
+    broker: BrokerHealth
+    ingest: WorkerHealth
     rules: ProcessHealth
     voice_system: VoiceHealth
     dispatch_system: DispatchHealth

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, StringConstraints, model_validator
 
-from schemas.base import DtcCode, Instant, Latitude, Longitude, PhoneNumber, ShortText, Text, Vin, Wire
+from schemas.base import DtcCode, Flag, Instant, Latitude, Longitude, PhoneNumber, ShortText, Text, Vin, Wire
 from schemas.problem import Pagination
 from schemas.vehicle import Location, Uplinked
 
@@ -50,11 +50,11 @@ PartnerName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,63}$"
 class RsaConsent(Wire):
     """What the customer agreed to, and when."""
 
-    granted: bool
+    granted: Flag
     timestamp: Instant | None = None
-    location_sharing: bool | None = None
-    vehicle_status_sharing: bool | None = None
-    recorded: bool | None = None
+    location_sharing: Flag | None = None
+    vehicle_status_sharing: Flag | None = None
+    recorded: Flag | None = None
 
 
 class CustomerInfo(Wire):
@@ -244,7 +244,7 @@ class CustomerFeedback(Wire):
         int | None, Field(ge=1, le=5, validation_alias=AliasChoices("satisfaction", "satisfactionRating"))
     ] = None
     comments: Text | None = None
-    recommendation: bool | None = None
+    recommendation: Flag | None = None
 
 
 class ServiceDetails(Wire):
@@ -275,7 +275,7 @@ class Completion(Wire):
     cost_details: CostDetails | None = None
     actual_cost: Money | None = None
     customer_feedback: CustomerFeedback | None = None
-    follow_up_required: bool | None = None
+    follow_up_required: Flag | None = None
 
     @model_validator(mode="after")
     def _one_total(self) -> Self:

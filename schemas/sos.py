@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from schemas.base import Instant, PhoneNumber, ShortText, Text, Vin, Wire
+from schemas.base import Flag, Instant, PhoneNumber, ShortText, Text, Vin, Wire
 from schemas.call import CallStatus
 from schemas.problem import Pagination
 from schemas.vehicle import Location, Uplinked, VehicleStatus
@@ -48,11 +48,11 @@ SosCid = Annotated[str, StringConstraints(pattern=r"^SOS_[0-9]{8}_[0-9]{3,9}$"),
 class SosConsent(Wire):
     """What the customer agreed to, and when."""
 
-    granted: bool
+    granted: Flag
     timestamp: Instant | None = None
-    location_sharing: bool | None = None
-    voice_recording: bool | None = None
-    emergency_services: bool | None = None
+    location_sharing: Flag | None = None
+    voice_recording: Flag | None = None
+    emergency_services: Flag | None = None
 
 
 class SosReport(Wire):
@@ -68,7 +68,7 @@ class SosReport(Wire):
     request_type: ShortText | None = None
     customer_consent: SosConsent | None = None
     vehicle_status: VehicleStatus | None = None
-    test_call: bool = False
+    test_call: Flag = False
 
 
 class SosMessage(Uplinked, SosReport):
@@ -102,7 +102,7 @@ def _upper_snake(value: object) -> object:
 class EmergencyService(Wire):
     """One service that was sent, under its name in `emergencyServices`."""
 
-    dispatched: bool
+    dispatched: Flag
     report_number: ShortText | None = None
     officer_name: ShortText | None = None
     arrival_time: Instant | None = None
@@ -120,9 +120,9 @@ class EmergencyServices(Wire):
 class CustomerStatus(Wire):
     """How the customer was at the end."""
 
-    safe: bool | None = None
-    injuries: bool | None = None
-    medical_attention: bool | None = None
+    safe: Flag | None = None
+    injuries: Flag | None = None
+    medical_attention: Flag | None = None
 
 
 class SosCloseRequest(Wire):
@@ -136,7 +136,7 @@ class SosCloseRequest(Wire):
     notes: Text | None = None
     emergency_services: EmergencyServices | None = None
     customer_status: CustomerStatus | None = None
-    follow_up_required: bool | None = None
+    follow_up_required: Flag | None = None
 
 
 class DispatchService(StrEnum):
@@ -281,7 +281,11 @@ class SosClosureResponse(Wire):
 
 
 class ReportedVehicleStatus(Wire):
-    """The vehicle's condition; `source` is PRESS or TELEMETRY, `stale` says that it is older than five minutes."""
+    """The vehicle's condition as it was known last; `source` is PRESS or TELEMETRY.
+
+    `stale` says that it is older than five minutes, `online` whether the vehicle is connected and was heard of
+    lately; null where it never said so.
+    """
 
     drivable: bool | None
     engine_status: str | None
@@ -290,8 +294,10 @@ class ReportedVehicleStatus(Wire):
     dtc_codes: tuple[str, ...] | None
     transmission_status: str | None
     as_of: Instant
+    age_seconds: int
     source: str
     stale: bool
+    online: bool | None
 
 
 class CallAgent(Wire):

@@ -1,16 +1,21 @@
 """How the system is, derived from what was measured a moment ago."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from api.answers.words import milliseconds, sos_duration, whole_seconds
 from db.processes import STALE_AFTER, Process
 from db.sos import CenterLoad, Pace
+from db.webhooks import DeliveryLoad
 from schemas import health as wire
 from schemas.health import Health, PartHealth
 
+_GOOD_RATE = 0.99
+_LONG_LAG_S = 5
 _NOTHING_ATTACHED = "nothing is attached that could be measured"
 
 
@@ -24,6 +29,7 @@ class Measured:
     load: CenterLoad
     pace: Pace
     active_calls: int
+    webhooks: DeliveryLoad
     rsa_dispatches: int
     available_agents: int
     api_latency_s: float | None
@@ -36,6 +42,7 @@ def health_response(measured: Measured, *, now: datetime) -> wire.SystemHealthRe
     ingest, rules = _kind("ingest", measured.processes, now=now), _kind("rules", measured.processes, now=now)
     api = PartHealth.OPERATIONAL if measured.api_ready else PartHealth.DEGRADED
     load = measured.load
+    figures = _figures("ingest", measured.processes, now=now)
     return wire.SystemHealthResponse(
         status=_overall(ingest.status, rules.status, api),
         timestamp=now,
@@ -53,7 +60,12 @@ def health_response(measured: Measured, *, now: datetime) -> wire.SystemHealthRe
                 response_time_seconds=round(measured.database_s, 6),
                 connections=measured.connections,
             ),
-            ingest=ingest,
+            broker=_broker(figures),
+            ingest=wire.WorkerHealth(
+                **ingest.model_dump(),
+                lag_seconds=max(_named(figures, "lag_s"), default=None),
+                waiting=_waiting(figures),
+            ),
             rules=rules,
             voice_system=wire.VoiceHealth(
                 status=PartHealth.UNKNOWN,
@@ -69,9 +81,7 @@ def health_response(measured: Measured, *, now: datetime) -> wire.SystemHealthRe
                 active_dispatches=load.dispatched + measured.rsa_dispatches,
                 average_response_time=None,
             ),
-            notification_system=wire.NotificationHealth(
-                status=PartHealth.UNKNOWN, reason=_NOTHING_ATTACHED, delivery_rate=None, pending_notifications=None
-            ),
+            notification_system=_notifications(measured, figures, now=now),
         ),
         metrics=wire.HealthMetrics(
             total_incidents_today=load.today,
@@ -97,6 +107,56 @@ def _kind(kind: str, processes: Sequence[Process], *, now: datetime) -> wire.Pro
     )
 
 
+def _figures(kind: str, processes: Sequence[Process], *, now: datetime) -> list[dict[str, Any]]:
+    """Return what the living processes of a kind measured."""
+    return [p.figures for p in processes if p.name.split("@")[0] == kind and now - p.beat_at < STALE_AFTER]
+
+
+def _named(figures: Sequence[dict[str, Any]], name: str) -> list[float]:
+    return [one[name] for one in figures if one.get(name) is not None]
+
+
+def _waiting(figures: Sequence[dict[str, Any]]) -> int | None:
+    counts = [*_named(figures, "urgent_waiting"), *_named(figures, "bulk_waiting")]
+    return int(sum(counts)) if counts else None
+
+
+def _broker(figures: Sequence[dict[str, Any]]) -> wire.BrokerHealth:
+    trips_s = _named(figures, "broker_round_trip_s")
+    slowest_s = max(trips_s, default=None)
+    cut_off = bool(figures) and not any(one.get("urgent_ready") for one in figures)
+    reason = "no worker has a session" if cut_off else None if trips_s else "no worker has measured it yet"
+    return wire.BrokerHealth(
+        status=PartHealth.DOWN if cut_off else PartHealth.OPERATIONAL if trips_s else PartHealth.UNKNOWN,
+        reason=reason,
+        response_time=milliseconds(slowest_s),
+        response_time_seconds=_rounded(slowest_s),
+    )
+
+
+def _notifications(measured: Measured, figures: Sequence[dict[str, Any]], *, now: datetime) -> wire.NotificationHealth:
+    webhooks = measured.webhooks
+    sent, confirmed = (int(sum(_named(figures, f"receipts_{name}"))) for name in ("sent", "confirmed"))
+    ended = sent + webhooks.delivered + webhooks.failed
+    rate = (confirmed + webhooks.delivered) / ended if ended else None
+    status = PartHealth.UNKNOWN
+    if rate is not None:
+        status = PartHealth.OPERATIONAL if rate >= _GOOD_RATE else PartHealth.DEGRADED
+    return wire.NotificationHealth(
+        status=status,
+        reason="nothing has been sent yet" if rate is None else None,
+        # Rounded down: 100 % is said only where nothing is missing.
+        delivery_rate=None if rate is None else f"{math.floor(1000 * rate) / 10}%",
+        pending_notifications=sent - confirmed + webhooks.pending,
+        receipts_sent=sent,
+        receipts_confirmed=confirmed,
+        webhooks_delivered=webhooks.delivered,
+        webhooks_failed=webhooks.failed,
+        webhooks_pending=webhooks.pending,
+        open_streams=int(sum(_named(_figures("api", measured.processes, now=now), "openStreams"))),
+    )
+
+
 def _overall(ingest: PartHealth, rules: PartHealth, api: PartHealth) -> Health:
     if PartHealth.DOWN in {ingest, rules}:  # no SOS can come in, or none can be seen to
         return Health.DOWN
@@ -113,6 +173,9 @@ def _alerts(measured: Measured, kinds: dict[str, wire.ProcessHealth], *, now: da
             said.append(("WARNING", f"no {name} process is ready"))
     if not measured.api_ready:
         said.append(("WARNING", "this api process is not ready"))
+    lag_s = max(_named(_figures("ingest", measured.processes, now=now), "lag_s"), default=0.0)
+    if lag_s >= _LONG_LAG_S:
+        said.append(("WARNING", f"the oldest message that is not stored has waited {round(lag_s)} s"))
     if measured.load.queued:
         noun = "incident waits" if measured.load.queued == 1 else "incidents wait"
         said.append(("WARNING", f"{measured.load.queued} {noun} for a counselor"))

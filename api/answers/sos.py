@@ -11,6 +11,7 @@ from db.calls import VoiceCall
 from db.incidents import TimelineEntry
 from db.sos import HistorySummary, Pace, SosIncident
 from db.vehicles import Vehicle, VehicleState
+from rules.apply.presence import SILENT_AFTER
 from schemas import sos as wire
 from schemas.call import CallStatus
 from schemas.problem import Pagination
@@ -244,9 +245,20 @@ def _vehicle_status(
         dtc_codes=said.get("dtcCodes"),
         transmission_status=said.get("transmissionStatus"),
         as_of=as_of,
+        age_seconds=max(0, int((now - as_of).total_seconds())),
         source=source,
         stale=now - as_of > STALE_AFTER,
+        online=_online(incident, telemetry, now=now),
     )
+
+
+def _online(incident: SosIncident, telemetry: VehicleState | None, *, now: datetime) -> bool | None:
+    """Return whether the vehicle is connected; one that says so and has long been silent is not."""
+    if telemetry is None or telemetry.online is None:
+        return None
+    spoke = [incident.received_at] if incident.source == "TCU" else []
+    heard = max(at for at in (telemetry.received_at, telemetry.presence_changed_at, *spoke) if at is not None)
+    return telemetry.online and now - heard <= SILENT_AFTER
 
 
 def _voice_call(call: VoiceCall, agent: Agent | None, *, now: datetime) -> wire.VoiceCallStatus:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -22,7 +22,7 @@ from api.resources import Resources
 from api.routes import BASE
 from api.routes.sos import PACE_OVER
 from api.system_test import Watch
-from db import agents, calls, incidents, processes, rsa, sos, system_tests
+from db import agents, calls, incidents, processes, rsa, sos, system_tests, webhooks
 from db.pool import Connection
 from rules.errors import BusyError
 from schemas import system_test as wire
@@ -31,6 +31,7 @@ from schemas.sos import Availability
 from schemas.system_test import Scenario
 
 router = APIRouter(prefix=BASE, tags=["System"], route_class=OncePerKey)
+DELIVERIES_OVER = timedelta(days=1)
 
 
 @router.get(
@@ -54,6 +55,7 @@ def get_health(_caller: Caller, pool: Database, parts: Parts) -> SystemHealthRes
             load=sos.load_of_center(conn, day_start=now.replace(hour=0, minute=0, second=0, microsecond=0)),
             pace=sos.pace(conn, since=now - PACE_OVER),
             active_calls=calls.count_active(conn),
+            webhooks=webhooks.load(conn, since=now - DELIVERIES_OVER),
             rsa_dispatches=rsa.count_dispatched(conn),
             available_agents=sum(a.availability == Availability.AVAILABLE for a in agents.list_all(conn)),
             api_latency_s=parts.metrics.mean_latency_s(),

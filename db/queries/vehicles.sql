@@ -31,7 +31,38 @@ FROM vehicle_state WHERE vin = %(vin)s;
 -- name: set_presence
 -- In the order received: a last will carries the time of its connect (see the table's comment).
 INSERT INTO vehicle_presence (vin, online, changed_at) VALUES (%(vin)s, %(online)s, %(changed_at)s)
-ON CONFLICT (vin) DO UPDATE SET online = excluded.online, changed_at = excluded.changed_at;
+ON CONFLICT (vin) DO UPDATE SET online = excluded.online, changed_at = excluded.changed_at, silent_since = NULL;
+
+-- name: take_silent
+-- Online by their last word, and nothing came since. Locked rows are left for the next time: who holds these locks waits
+-- for nothing, so the worker, which writes presence in the order received, can't deadlock with it.
+UPDATE vehicle_presence SET online = false, changed_at = %(at)s, silent_since = %(at)s
+WHERE vin IN (
+    SELECT p.vin FROM vehicle_presence p
+    LEFT JOIN LATERAL (
+        SELECT s.received_at FROM vehicle_status s WHERE s.vin = p.vin ORDER BY s.occurred_at DESC LIMIT 1
+    ) AS newest ON true
+    WHERE p.online AND p.changed_at < %(heard_before)s
+      AND (newest.received_at IS NULL OR newest.received_at < %(heard_before)s)
+      AND NOT EXISTS (SELECT FROM received_messages m WHERE m.vin = p.vin AND m.received_at >= %(heard_before)s)
+    ORDER BY p.vin LIMIT %(limit)s
+    FOR UPDATE OF p SKIP LOCKED)
+RETURNING vin;
+
+-- name: take_heard
+-- Taken for offline because they were silent, and something came since.
+UPDATE vehicle_presence SET online = true, changed_at = %(at)s, silent_since = NULL
+WHERE vin IN (
+    SELECT p.vin FROM vehicle_presence p
+    LEFT JOIN LATERAL (
+        SELECT s.received_at FROM vehicle_status s WHERE s.vin = p.vin ORDER BY s.occurred_at DESC LIMIT 1
+    ) AS newest ON true
+    WHERE p.silent_since IS NOT NULL
+      AND (newest.received_at > p.silent_since
+           OR EXISTS (SELECT FROM received_messages m WHERE m.vin = p.vin AND m.received_at > p.silent_since))
+    ORDER BY p.vin LIMIT %(limit)s
+    FOR UPDATE OF p SKIP LOCKED)
+RETURNING vin;
 
 -- name: lock
 -- In one order, so that two writers never wait for each other.

@@ -79,5 +79,12 @@ FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint
 WHERE (%(partner)s::text IS NULL OR e.partner = %(partner)s) AND (%(finished)s OR d.status = 'PENDING')
 ORDER BY d.created_at DESC, d.delivery_id LIMIT %(limit)s;
 
+-- name: load
+-- What waits, and what became of those that ended since an instant; a dispatch that was taken away is no failure.
+SELECT count(*) FILTER (WHERE status = 'PENDING') AS pending,
+       count(*) FILTER (WHERE status = 'DELIVERED') AS delivered,
+       count(*) FILTER (WHERE status = 'FAILED' AND last_error NOT LIKE 'withdrawn:%%') AS failed
+FROM webhook_deliveries WHERE status = 'PENDING' OR finished_at >= %(since)s;
+
 -- name: prune
 DELETE FROM webhook_deliveries WHERE finished_at < %(before)s;

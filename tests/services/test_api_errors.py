@@ -74,6 +74,8 @@ def test_what_is_no_json_is_400_or_422(api: Api, content: bytes) -> None:
         ('{"cid": "SOS_20260307_\u0661\u0662\u0663"}', "cid"),
         ('{"vin": "KMHSH81C7LU123457"}', "vin"),
         ('{"passengerCount": 1e300}', "passengerCount"),
+        ('{"testCall": 1}', "testCall"),
+        ('{"customerConsent": {"granted": "yes"}}', "customerConsent.granted"),
         ('{"customerConsent": {"granted": true, "timestamp": "2026-03-07T18:30:00"}}', "customerConsent.timestamp"),
     ],
 )
