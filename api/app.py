@@ -36,7 +36,10 @@ from schemas.problem import Problem
 
 _ROUTERS = (sos, agents, system, streams, rsa, partners, statistics, curfew, curfew_questions, commands, operations)
 _DESCRIPTION = """SOS, roadside assistance and curfew as the SOS, RSA and Curfew API Developer Guides describe them.
-Errors are RFC 9457 problems with a stable `code`; every answer carries `X-Request-ID`."""
+Errors are RFC 9457 problems with a stable `code`; every answer carries `X-Request-ID`.
+A POST may bring an `Idempotency-Key`: the same again within 24 hours has no second effect and gets the same answer,
+marked `Idempotency-Replayed: true`; with another body it is 422, while the first is still running 409.
+The status of an incident carries an `ETag`; with it as `If-Match`, a change is 412 where somebody else was first."""
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
