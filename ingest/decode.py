@@ -162,7 +162,7 @@ def _read_timestamp(value: object) -> datetime | None:
 
 
 def _salvage(raw: dict[str, Any]) -> tuple[SosReport, list[str]]:
-    """Return what can be understood of a press, and what was left out, taken out of `raw`; of a list, its first bad item.
+    """Return what can be understood of a press, and what was taken out of `raw` for it; of a list, the first bad item.
 
     All complaints of a round go at once: a press costs a few readings, however much in it is wrong.
     """
