@@ -65,9 +65,15 @@ def prune(conn: Connection, before: datetime) -> int:
     return conn.execute(_SQL["prune"], {"before": before}).rowcount
 
 
-def set_cid(conn: Connection, *, vin: str, message_id: UUID, cid: str) -> None:
+def set_cid(conn: Connection, *, vin: str, message_id: UUID, kind: str, cid: str) -> None:
     """Remember which incident this message belongs to, for the receipt of a second delivery."""
-    conn.execute(_SQL["set_cid"], {"vin": vin, "message_id": message_id, "cid": cid})
+    conn.execute(_SQL["set_cid"], {"vin": vin, "message_id": message_id, "kind": kind, "cid": cid})
+
+
+def taken_by(conn: Connection, *, vin: str, message_id: UUID) -> tuple[str | None, str | None]:
+    """Return the kind and the incident of the message that has this id; None where there is none."""
+    row = conn.execute(_SQL["taken_by"], {"vin": vin, "message_id": message_id}).fetchone()
+    return (None, None) if row is None else (row[0], row[1])
 
 
 def get_cid(conn: Connection, *, vin: str, message_id: UUID) -> str | None:

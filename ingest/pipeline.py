@@ -108,8 +108,8 @@ def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[st
         return _quarantine(conn, step, received)
     if _needs_claim(step):
         if (step.vin, step.message_id) not in fresh:
-            known_as = messages.get_cid(conn, vin=step.vin, message_id=step.message_id)
-            if not (isinstance(step, DecodedSos) and _is_new_press(conn, step, known_as)):
+            kind, known_as = messages.taken_by(conn, vin=step.vin, message_id=step.message_id)
+            if not (isinstance(step, DecodedSos) and _is_new_press(conn, step, kind, known_as)):
                 return Outcome(step.vin, _kind(step), step.message_id_text, ReceiptResult.DUPLICATE, known_as)
         fresh.discard((step.vin, step.message_id))  # the same id again in this batch is a second delivery
     effect = _raise_sos(conn, step, received, now) if isinstance(step, DecodedSos) else _act(conn, step, received, now)
@@ -117,7 +117,7 @@ def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[st
         messages.give_back(conn, vin=step.vin, message_id=step.message_id)
         return _quarantine(conn, effect, received)
     if effect is not None:
-        messages.set_cid(conn, vin=step.vin, message_id=step.message_id, cid=effect)
+        messages.set_cid(conn, vin=step.vin, message_id=step.message_id, kind=str(_kind(step)), cid=effect)
     return Outcome(step.vin, _kind(step), step.message_id_text, ReceiptResult.STORED, effect)
 
 
@@ -143,9 +143,11 @@ def _act(conn: Connection, step: Decoded, received: Received, now: datetime) -> 
             raise TypeError(f"no step for {type(step.message).__name__}")
 
 
-def _is_new_press(conn: Connection, step: DecodedSos, cid: str | None) -> bool:
-    """Tell whether an SOS without an id, whose bytes were seen before, is a new emergency: the former one is over."""
-    if step.message_id_text is not None or cid is None:
+def _is_new_press(conn: Connection, step: DecodedSos, kind: str | None, cid: str | None) -> bool:
+    """Tell whether an SOS with a known id is a new emergency: the id was another kind's, or that emergency is over."""
+    if kind != Uplink.SOS or cid is None:
+        return True  # no press had this id: a unit that uses ids twice must not lose its SOS for it
+    if step.message_id_text is not None:
         return False
     incident = sos.get(conn, cid)
     return incident is not None and not sos_rule.is_open(incident.status)

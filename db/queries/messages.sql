@@ -1,7 +1,11 @@
 -- name: claim
--- Returns the ids that nobody has stored yet; the others are second deliveries.
+-- Returns the ids that nobody has stored yet; the others are second deliveries. In one order, so that two lanes that take
+-- the same ids never wait for each other.
 INSERT INTO received_messages (vin, message_id, kind, received_at)
-SELECT * FROM unnest(%(vins)s::text[], %(message_ids)s::uuid[], %(kinds)s::text[], %(received_ats)s::timestamptz[])
+SELECT vin, message_id, kind, received_at
+FROM unnest(%(vins)s::text[], %(message_ids)s::uuid[], %(kinds)s::text[], %(received_ats)s::timestamptz[])
+    WITH ORDINALITY AS claims (vin, message_id, kind, received_at, place)
+ORDER BY vin, message_id, place
 ON CONFLICT (vin, message_id) DO NOTHING
 RETURNING vin, message_id;
 
@@ -13,7 +17,11 @@ DELETE FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)
 DELETE FROM received_messages WHERE received_at < %(before)s;
 
 -- name: set_cid
-UPDATE received_messages SET cid = %(cid)s WHERE vin = %(vin)s AND message_id = %(message_id)s;
+-- The kind too: a press takes the id over from a message of another kind.
+UPDATE received_messages SET kind = %(kind)s, cid = %(cid)s WHERE vin = %(vin)s AND message_id = %(message_id)s;
+
+-- name: taken_by
+SELECT kind, cid FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;
 
 -- name: get_cid
 SELECT cid FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;
