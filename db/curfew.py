@@ -229,16 +229,13 @@ def observations(conn: Connection, vin: str, since: datetime, until: datetime) -
     return [(at, running) for at, running in rows]
 
 
-def stop_before(conn: Connection, vin: str, at: datetime, *, oldest: datetime) -> datetime | None:
-    """Return when the engine was last seen not running, before an instant."""
-    row = conn.execute(_SQL["stop_before"], {"vin": vin, "at": at, "oldest": oldest}).fetchone()
-    return row[0] if row else None
-
-
-def stop_after(conn: Connection, vin: str, at: datetime, *, latest: datetime) -> datetime | None:
-    """Return when the engine was first seen not running, after an instant."""
-    row = conn.execute(_SQL["stop_after"], {"vin": vin, "at": at, "latest": latest}).fetchone()
-    return row[0] if row else None
+def stretch(
+    conn: Connection, vin: str, *, since: datetime, until: datetime, oldest: datetime, latest: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """Return when the engine was last seen standing before `since`, and first after `until`, within the outer two."""
+    values = {"vin": vin, "since": since, "until": until, "oldest": oldest, "latest": latest}
+    rows = conn.execute(_SQL["stretch"], values).fetchall()
+    return rows[0][0], rows[0][1]
 
 
 def place_near(conn: Connection, vin: str, at: datetime) -> tuple[float, float] | None:

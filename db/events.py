@@ -55,7 +55,6 @@ def append(conn: Connection, event: NewEvent) -> None:
     """Write an event in the caller's transaction and wake the sequencer when that commits."""
     values = {name: getattr(event, name) for name in NewEvent.__slots__}
     conn.execute(_SQL["append"], values | {"data": Json(event.data)})
-    conn.execute(_SQL["notify_appended"])
 
 
 def sequence(conn: Connection, *, limit: int = 1000) -> int:

@@ -87,28 +87,23 @@ FROM vehicle_status
 WHERE vin = %(vin)s AND occurred_at >= %(since)s AND occurred_at <= %(until)s
   AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0);
 
--- name: stop_before
--- The last sight of the engine not running, before an instant and not older than another.
-SELECT max(occurred_at) FROM (
-    (SELECT occurred_at FROM engine_events
-     WHERE vin = %(vin)s AND occurred_at < %(at)s AND occurred_at >= %(oldest)s AND event = 'STOP'
-     ORDER BY occurred_at DESC LIMIT 1)
-    UNION ALL
-    (SELECT occurred_at FROM vehicle_status
-     WHERE vin = %(vin)s AND occurred_at < %(at)s AND occurred_at >= %(oldest)s AND engine_status = 'OFF'
-     ORDER BY occurred_at DESC LIMIT 1)
-) AS stops;
-
--- name: stop_after
-SELECT min(occurred_at) FROM (
-    (SELECT occurred_at FROM engine_events
-     WHERE vin = %(vin)s AND occurred_at > %(at)s AND occurred_at <= %(latest)s AND event = 'STOP'
-     ORDER BY occurred_at LIMIT 1)
-    UNION ALL
-    (SELECT occurred_at FROM vehicle_status
-     WHERE vin = %(vin)s AND occurred_at > %(at)s AND occurred_at <= %(latest)s AND engine_status = 'OFF'
-     ORDER BY occurred_at LIMIT 1)
-) AS stops;
+-- name: stretch
+-- The last sight of the engine not running before one instant, not older than another, and the first after a third.
+SELECT
+    greatest(
+        (SELECT occurred_at FROM engine_events
+         WHERE vin = %(vin)s AND occurred_at < %(since)s AND occurred_at >= %(oldest)s AND event = 'STOP'
+         ORDER BY occurred_at DESC LIMIT 1),
+        (SELECT occurred_at FROM vehicle_status
+         WHERE vin = %(vin)s AND occurred_at < %(since)s AND occurred_at >= %(oldest)s AND engine_status = 'OFF'
+         ORDER BY occurred_at DESC LIMIT 1)),
+    least(
+        (SELECT occurred_at FROM engine_events
+         WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(latest)s AND event = 'STOP'
+         ORDER BY occurred_at LIMIT 1),
+        (SELECT occurred_at FROM vehicle_status
+         WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(latest)s AND engine_status = 'OFF'
+         ORDER BY occurred_at LIMIT 1));
 
 -- name: place_near
 -- Where the vehicle was when it was last seen up to an instant.

@@ -1,10 +1,11 @@
 -- name: append
-INSERT INTO events (service, type, priority, vin, cid, partner, occurred_at, data)
-VALUES (%(service)s, %(type)s, %(priority)s, %(vin)s, %(cid)s, %(partner)s, %(occurred_at)s, %(data)s);
-
--- name: notify_appended
 -- Wakes the sequencer when the transaction commits; it polls as well.
-SELECT pg_notify('events_appended', '');
+WITH appended AS (
+    INSERT INTO events (service, type, priority, vin, cid, partner, occurred_at, data)
+    VALUES (%(service)s, %(type)s, %(priority)s, %(vin)s, %(cid)s, %(partner)s, %(occurred_at)s, %(data)s)
+    RETURNING event_id
+)
+SELECT pg_notify('events_appended', '') FROM appended;
 
 -- name: last_sequence
 SELECT coalesce(max(sequence), 0) FROM events;

@@ -172,11 +172,10 @@ def judge(
     if watch is None:
         return
     oldest = since - _LOOKS_BACK
-    begin = curfew.stop_before(conn, vin, since, oldest=oldest) or oldest
     # Just past the last sight, so that what begins with it is seen; a vehicle's clock may be up to a minute ahead.
     horizon = max(now, until) + _INSTANT
-    stop = curfew.stop_after(conn, vin, until, latest=horizon)
-    end = stop or horizon
+    stood, stop = curfew.stretch(conn, vin, since=since, until=until, oldest=oldest, latest=horizon)
+    begin, end = stood or oldest, stop or horizon
     sights = [Observation(at, running) for at, running in curfew.observations(conn, vin, begin, end)]
     policies = curfew.policies(conn, vin)
     actions = policies[-1].actions

@@ -76,8 +76,9 @@ def explain(conn: Connection, vin: str, *, at: datetime) -> Explanation:
 
 def dry_run(conn: Connection, vin: str, draft: CurfewPolicyRequest, *, since: datetime, until: datetime) -> Tried:
     """Return which trips within [since, until) a draft would have flagged, had it been in force and consented to."""
-    begin = curfew.stop_before(conn, vin, since, oldest=since - _RUN_LONGEST) or since - _RUN_LONGEST
-    sights = curfew.observations(conn, vin, begin, until)
+    oldest = since - _RUN_LONGEST
+    stood, _ = curfew.stretch(conn, vin, since=since, until=until, oldest=oldest, latest=until)
+    sights = curfew.observations(conn, vin, stood or oldest, until)
     runs = [run for run in engine_runs((Observation(at, running) for at, running in sights), until) if run[1] > since]
     circumstances = Circumstances(
         versions=(PolicyVersion(since, _draft_rule(draft)),),
