@@ -1,6 +1,7 @@
 """Requests made from the OpenAPI document: none is answered with a fault, nor otherwise than the document says."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,8 +18,17 @@ from db.pool import connect
 from stack.postgres import Postgres
 from tests.api import AGENT, OPERATOR, PARTNER, VIN, Api, serving
 
-DOCUMENT = create_app(ApiSettings(database_url="postgresql://nowhere/none")).openapi()
-SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex=r"/events$")  # streams have no end
+
+def document() -> dict[str, Any]:
+    """Return the document without its security: each request brings a key, and who needs one is held elsewhere."""
+    told = create_app(ApiSettings(database_url="postgresql://nowhere/none")).openapi()
+    for operations in told["paths"].values():
+        for operation in operations.values():
+            operation.pop("security", None)
+    return told
+
+
+SCHEMA = schemathesis.openapi.from_dict(document()).exclude(path_regex=r"/events$")  # streams have no end
 
 
 @schemathesis.check
@@ -40,6 +50,7 @@ CHECKS = [
     checks.response_schema_conformance,
     rejects_negative_data,
 ]
+HEADERS = {"idempotency-key", "if-match", "last-event-id"}
 KNOWN = {"vin": VIN, "partner": PARTNER, "agentId": AGENT}
 
 
@@ -85,5 +96,8 @@ def aim(api: Api, case: Case) -> None:
 )
 def test_every_answer_is_a_documented_one(case: Case, api: Api) -> None:
     aim(api, case)
+    # Headers of no meaning here are made up too, a Content-Length among them, which the server itself refuses.
+    for name in [name for name in case.headers or {} if name.lower() not in HEADERS]:
+        del case.headers[name]
     headers = {"Authorization": f"Bearer {OPERATOR}"}
     case.call_and_validate(base_url=api.url, headers=headers, checks=CHECKS, timeout=30)
