@@ -74,6 +74,7 @@ def make_client(settings: WorkerSettings, name: str, *, manual_ack: bool) -> mqt
         client_id=client_id(settings.mqtt_key, name),
         protocol=mqtt.MQTTv5,
         manual_ack=manual_ack,
+        reconnect_on_failure=False,  # who owns the client connects again, and knows then that the connection was lost
     )
     client.tls_set(ca_certs=str(settings.mqtt_ca), certfile=str(settings.mqtt_cert), keyfile=str(settings.mqtt_key))
     client.max_inflight_messages_set(1000)

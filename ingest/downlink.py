@@ -6,6 +6,7 @@ from threading import Event as StopSignal
 from threading import Thread
 
 import structlog
+from paho.mqtt import client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -45,7 +46,6 @@ class DownlinkSender:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._stopping = StopSignal()
-        self._client = make_client(settings, "downlink", manual_ack=False)
         self._thread = Thread(target=self._run, name="downlink")
 
     @property
@@ -76,25 +76,27 @@ class DownlinkSender:
             if self._stopping.wait(1):
                 return
         events.listen(conn, "events_sequenced")
-        # Connected only while leading: another worker's session has the same client id.
-        self._client.connect(self._settings.mqtt_host, self._settings.mqtt_port, keepalive=30)
-        self._client.loop_start()
+        # Connected only while leading: another worker's session has the same client id. One client per connection: what
+        # an older one has queued would go out with the expiry of then, a start block long after its time.
+        client = make_client(self._settings, "downlink", manual_ack=False)
+        client.connect(self._settings.mqtt_host, self._settings.mqtt_port, keepalive=30)
+        client.loop_start()
         try:
             while not self._stopping.is_set():
-                if not self._send_page(conn):
+                if not self._send_page(conn, client):
                     events.wait(conn, timeout_s=0.5)
         finally:
-            self._client.disconnect()
-            self._client.loop_stop()
+            client.disconnect()
+            client.loop_stop()
 
-    def _send_page(self, conn: Connection) -> int:
+    def _send_page(self, conn: Connection, client: mqtt.Client) -> int:
         page = events.after(conn, events.cursor(conn, READER) or 0, limit=PAGE)
-        self._send(page)
+        self._send(client, page)
         if page:
             events.move_cursor(conn, READER, page[-1].sequence)
         return len(page)
 
-    def _send(self, page: Sequence[Event]) -> None:
+    def _send(self, client: mqtt.Client, page: Sequence[Event]) -> None:
         sent = []
         for event in page:
             message = to_vehicle(event, now=datetime.now(UTC), phone=self._settings.contact_center_phone)
@@ -102,7 +104,10 @@ class DownlinkSender:
                 topic, payload, expiry_s = message
                 properties = Properties(PacketTypes.PUBLISH)
                 properties.MessageExpiryInterval = expiry_s
-                sent.append(self._client.publish(topic, payload, qos=1, properties=properties))
+                info = client.publish(topic, payload, qos=1, properties=properties)
+                if info.rc != mqtt.MQTT_ERR_SUCCESS:
+                    raise NotDelivered("the connection is lost")
+                sent.append(info)
                 metrics.DOWNLINKS.labels(topic.rsplit("/", 1)[1]).inc()
         for info in sent:
             info.wait_for_publish(PUBACK_WAIT_S)

@@ -1,0 +1,74 @@
+"""What the worker tells vehicles while the broker is frozen, dead or back: nothing late, and nothing lost."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from db import events
+from db.events import NewEvent
+from db.pool import Connection
+from schemas.command import CommandMessage, CommandType
+from schemas.topics import Downlink
+from stack.broker import Broker
+from stack.server import Server, process_runs, wait_until
+from tests.tcu import Tcu
+
+VIN = "KMHSH81C7LU123456"
+Connect = Callable[[str], Tcu]
+
+
+def issue(conn: Connection, *, expires_in_s: float) -> str:
+    now = datetime.now(UTC)
+    command = CommandMessage(
+        command_id=str(uuid4()),
+        type=CommandType.ENGINE_START_BLOCK,
+        issued_at=now,
+        expires_at=now + timedelta(seconds=expires_in_s),
+        parameters={"until": "2026-03-09T23:00:00Z"},
+    )
+    data = command.model_dump(mode="json", by_alias=True)
+    events.append(
+        conn, NewEvent(service="COMMAND", type="COMMAND_ISSUED", priority="NORMAL", vin=VIN, occurred_at=now, data=data)
+    )
+    conn.commit()
+    return command.command_id
+
+
+def test_a_block_that_the_broker_did_not_take_in_time_is_never_sent(
+    worker: Server, sequencer: Server, tcu: Connect, conn: Connection, broker: Broker
+) -> None:
+    assert worker.pid
+    assert sequencer.pid
+    first = tcu(VIN)
+    taken = issue(conn, expires_in_s=60)
+    assert first.down(Downlink.COMMAND)["commandId"] == taken
+    os.kill(broker.pid, signal.SIGSTOP)
+    issue(conn, expires_in_s=3)
+    time.sleep(4)  # published into the frozen connection, and expired there
+    broker.kill()
+    broker.start()
+    again = tcu(VIN)
+    fresh = issue(conn, expires_in_s=60)
+    assert again.down(Downlink.COMMAND, wait_s=30)["commandId"] == fresh
+
+
+def test_the_worker_outlives_a_broker_that_is_away_when_a_vehicle_is_to_be_told(
+    worker: Server, sequencer: Server, tcu: Connect, conn: Connection, broker: Broker
+) -> None:
+    assert sequencer.pid
+    tcu(VIN)
+    broker.kill()
+    command_id = issue(conn, expires_in_s=60)
+
+    def numbered() -> bool:
+        conn.rollback()
+        return len(events.after(conn, 0, limit=10)) == 1
+
+    wait_until(numbered, wait_s=15)
+    time.sleep(2)
+    broker.start()
+    assert tcu(VIN).down(Downlink.COMMAND, wait_s=30)["commandId"] == command_id
+    assert process_runs(worker.pid)
