@@ -12,11 +12,13 @@ from db import commands, events, rsa, sos, vehicles
 from db.commands import Command
 from db.events import NewEvent
 from db.pool import Connection
+from db.vehicles import VehicleState
 from rules import safety
 from rules.errors import NotFoundError
 from rules.safety import Standing
 from schemas.base import format_instant
 from schemas.command import AckStatus, CommandMessage, CommandType
+from schemas.vehicle import EngineEvent, EngineStatus
 
 log = structlog.get_logger()
 
@@ -115,17 +117,24 @@ def acknowledge(
 
 
 def standing(conn: Connection, vin: str) -> Standing:
-    """Return what is known of the vehicle now."""
+    """Return what is known of the vehicle now; a start that no status has followed yet counts too."""
     state = vehicles.state(conn, vin)
     return Standing(
         seen_at=state.occurred_at if state else None,
         clock_suspect=state.clock_suspect if state else None,
-        engine_status=state.engine_status if state else None,
+        engine_status=EngineStatus.ON if _started_since(state) else state.engine_status if state else None,
         speed_kph=state.speed_kph if state else None,
         transmission_status=state.transmission_status if state else None,
         sos_open=sos.open_of_vehicle(conn, vin, test_call=False) is not None,
         rsa_open=rsa.open_of_vehicle(conn, vin) is not None,
     )
+
+
+def _started_since(state: VehicleState | None) -> bool:
+    """Tell whether the engine was started at or after the last status."""
+    if state is None or state.engine_event != EngineEvent.START or state.engine_event_at is None:
+        return False
+    return state.occurred_at is None or state.engine_event_at >= state.occurred_at
 
 
 def _issue(

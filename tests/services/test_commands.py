@@ -8,7 +8,7 @@ import pytest
 from db import commands, events, telemetry, vehicles
 from db.commands import Command
 from db.pool import Connection
-from db.telemetry import StatusRow
+from db.telemetry import EngineRow, StatusRow
 from ingest.downlink import to_vehicle
 from rules import jobs
 from rules.apply import commands as apply
@@ -116,6 +116,16 @@ def test_a_block_is_withdrawn_and_lifted_when_its_preconditions_hold_no_more(car
     jobs.send_commands(car, after(11))  # the last status is 11 s old by now
     assert sent(car) == [("ENGINE_START_BLOCK", "WITHDRAWN", 1), ("ENGINE_START_RELEASE", "PENDING", 1)]
     assert newest(car).parameters == {"reason": "STATUS_NOT_FRESH"}
+
+
+def test_a_start_that_no_status_has_followed_yet_withdraws_a_block(car: Connection) -> None:
+    seen(car, 0)
+    seen(car, 5)
+    start = EngineRow(VIN, uuid4(), after(6), after(6), False, "START", None, None, None)  # noqa: FBT003 - clock_suspect
+    telemetry.store_engine_event(car, start)
+    jobs.send_commands(car, after(10))
+    assert sent(car) == [("ENGINE_START_BLOCK", "WITHDRAWN", 1), ("ENGINE_START_RELEASE", "PENDING", 1)]
+    assert newest(car).parameters == {"reason": "ENGINE_NOT_OFF"}
 
 
 def test_an_sos_lifts_the_block_in_its_own_transaction(car: Connection) -> None:
