@@ -263,7 +263,9 @@ class Tcu:
             return
         self._commands_done.append(command.command_id)
         server_now = server_time(command, expiry_s)
-        if server_now >= command.expires_at:
+        expired = server_now >= command.expires_at
+        # A frozen broker does not count the expiry down: a block is too late also where only the own clock says so.
+        if expired or (command.type is CommandType.ENGINE_START_BLOCK and self.now() >= command.expires_at):
             self._notify(f"{self.vin} ignores {command.type} {command.command_id}: it has expired")
             return
         if command.type is CommandType.TIME_SYNC:

@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 
 from db.pool import Connection
 from mosquitto import pki
+from schemas.base import format_instant
 from schemas.call import CallStatus
 from schemas.command import CommandMessage, CommandType
 from schemas.receipt import ReceiptMessage, ReceiptResult
@@ -268,6 +269,28 @@ def test_an_expired_command_is_ignored(broker: Broker, pki_dir: Path, certificat
             async with asyncio.timeout(ARRIVES_WITHIN_S):
                 assert "expired" in await told.get()
             assert tcu.tally.urgent_sent == 0
+
+    played(play)
+
+
+def test_a_block_that_is_too_late_by_the_own_clock_is_ignored_whatever_the_broker_says(
+    broker: Broker, pki_dir: Path, certificate: Certificate
+) -> None:
+    async def play() -> None:
+        told: asyncio.Queue[str] = asyncio.Queue()
+        async with backend(broker, pki_dir) as server, vehicle(broker, certificate, notify=told.put_nowait) as tcu:
+            now = datetime.now(UTC)
+            late = CommandMessage(
+                command_id=str(uuid4()),
+                type=CommandType.ENGINE_START_BLOCK,
+                issued_at=now - timedelta(seconds=90),
+                expires_at=now - timedelta(seconds=30),
+                parameters={"until": format_instant(now + timedelta(hours=1))},
+            )
+            await server.says(Downlink.COMMAND, late.model_dump_json(by_alias=True), expiry(55))
+            async with asyncio.timeout(ARRIVES_WITHIN_S):
+                assert "expired" in await told.get()
+            assert tcu.start_blocked_until is None
 
     played(play)
 
