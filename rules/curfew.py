@@ -14,6 +14,7 @@ from rules.spans import Span, merge, shared, without
 from schemas.curfew import Severity
 
 _DAY = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +202,14 @@ def violations(
     circumstances: Circumstances, observations: Sequence[Observation], *, since: datetime, now: datetime
 ) -> list[Violation]:
     """Return the violations within [since, now), oldest first; the last one may be going on."""
-    runs = engine_runs(observations, now)
+    # A little beyond, so that a restriction that goes on is not taken to end with what is looked at.
+    restricted = circumstances.restricted(since, now + _INSTANT)
     found = []
-    for started_at, ended_at in shared(runs, circumstances.restricted(since, now)):
+    for started_at, ended_at in shared(engine_runs(observations, now), restricted):
         if ended_at >= now and _runs_on(observations):
             found.append(Violation(started_at, None, None))
         else:
-            found.append(Violation(started_at, ended_at, _resolution(circumstances, runs, ended_at)))
+            found.append(Violation(started_at, ended_at, _resolution(circumstances, restricted, ended_at)))
     return found
 
 
@@ -216,8 +218,10 @@ def _runs_on(observations: Sequence[Observation]) -> bool:
     return last is not None and all(o.running for o in observations if o.at == last)
 
 
-def _resolution(circumstances: Circumstances, runs: Sequence[Span], ended_at: datetime) -> Resolution:
-    if any(end == ended_at for _, end in runs):
+def _resolution(circumstances: Circumstances, restricted: Sequence[Span], ended_at: datetime) -> Resolution:
+    # Where the engine stops at the very instant the restriction ends, the restriction's end is what ended it: that was
+    # so before anybody knew of the stop.
+    if all(end != ended_at for _, end in restricted):
         return Resolution.ENGINE_STOP
     if any(start == ended_at for start, _ in circumstances.emergencies):
         return Resolution.SOS
