@@ -59,6 +59,12 @@ def count_connections(conn: Connection) -> int:
 
 
 def try_lead(conn: Connection, role: str) -> bool:
-    """Become the one that leads in this role, until this connection ends; false while another does."""
+    """Become the one that leads in this role, until this connection ends; false while another does.
+
+    The leader has to use the connection at least every 15 s: the database ends it otherwise.
+    """
     row = conn.execute(_SQL["try_lead"], {"role": role}).fetchone()
-    return row is not None and bool(row[0])
+    leads = row is not None and bool(row[0])
+    if leads:
+        conn.execute(_SQL["end_when_frozen"])
+    return leads

@@ -16,3 +16,7 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND bac
 -- name: try_lead
 -- Held by the session until it ends, so that one process at most leads.
 SELECT pg_try_advisory_lock(5051, hashtext(%(role)s));
+
+-- name: end_when_frozen
+-- A leader that is frozen keeps its connection, and with it the lock: stand-bys would wait for ever.
+SET idle_session_timeout = '15s';

@@ -1,5 +1,7 @@
 """The outbox: numbered after the commit, by one at a time, so that no reader skips an event."""
 
+import os
+import signal
 import threading
 import time
 from datetime import UTC, datetime
@@ -96,6 +98,35 @@ def test_a_stand_by_takes_over_when_the_elected_one_is_killed(
     finally:
         stand_by.kill()
     assert [e.data["number"] for e in events.after(conn, 0, limit=10)] == [1, 2]
+
+
+def test_a_stand_by_takes_over_when_the_elected_one_is_frozen(
+    database_url: str, conn: Connection, sequencer: Server, tmp_path: Path
+) -> None:
+    def numbered(count: int) -> bool:
+        conn.rollback()
+        return len(events.after(conn, 0, limit=10)) == count
+
+    stand_by = product_process(
+        "rules", {"TCU_DATABASE_URL": database_url}, log=tmp_path / "stand_by.log", ready=lambda: True
+    )
+    events.append(conn, event(1))
+    conn.commit()
+    wait_until(lambda: numbered(1), wait_s=15)  # the first one leads
+    stand_by.start()
+    os.kill(sequencer.pid, signal.SIGSTOP)
+    try:
+        events.append(conn, event(2))
+        conn.commit()
+        wait_until(lambda: numbered(2), wait_s=40)
+        os.kill(sequencer.pid, signal.SIGCONT)
+        events.append(conn, event(3))
+        conn.commit()
+        wait_until(lambda: numbered(3), wait_s=15)
+    finally:
+        os.kill(sequencer.pid, signal.SIGCONT)
+        stand_by.kill()
+    assert [(e.sequence, e.data["number"]) for e in events.after(conn, 0, limit=10)] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_pruning_keeps_the_newest_so_that_numbers_never_begin_again(conn: Connection) -> None:
