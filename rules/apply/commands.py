@@ -16,7 +16,7 @@ from db.vehicles import VehicleState
 from rules import safety
 from rules.errors import NotFoundError
 from rules.safety import Standing
-from schemas.base import format_instant
+from schemas.base import format_instant, parse_instant
 from schemas.command import AckStatus, CommandMessage, CommandType
 from schemas.vehicle import EngineEvent, EngineStatus
 
@@ -45,27 +45,33 @@ def warn(conn: Connection, vin: str, *, message: str, now: datetime) -> None:
     _issue(conn, vin, CommandType.IN_VEHICLE_WARNING, {"message": message}, again=True, now=now)
 
 
-def block_next_start(conn: Connection, vin: str, *, until: datetime, now: datetime) -> str | None:
-    """Forbid the vehicle's next start until an instant; return why not, or None where it was sent.
+def block_next_start(conn: Connection, vin: str, *, until: datetime, now: datetime) -> datetime | None:
+    """Forbid the vehicle's next start until an instant; return when to try again, None where the vehicle has taken it.
 
-    Not while one may be in force already, and not twice within ten minutes.
+    Not while one may be in force already, and not twice within ten minutes, lifted or not: a vehicle that answers
+    nothing and reports rarely would get a block and its release for each status.
     """
+    known = commands.newest(conn, vin, (CommandType.ENGINE_START_BLOCK,))
+    if known is not None and now - known.issued_at < BLOCK_AGAIN_AFTER:
+        return known.issued_at + BLOCK_AGAIN_AFTER
     known = commands.newest(conn, vin, _STARTS)
-    if known is not None and known.type == CommandType.ENGINE_START_BLOCK:
-        if now - known.issued_at < BLOCK_AGAIN_AFTER:
-            return "BLOCKED_LATELY"
-        if known.outcome in {"ACCEPTED", "EXECUTED"} and known.parameters["until"] == format_instant(until):
-            return "BLOCKED_ALREADY"
-    refused = safety.refusal(standing(conn, vin), now=now)
-    if refused is None:
-        _issue(conn, vin, CommandType.ENGINE_START_BLOCK, {"until": format_instant(until)}, again=True, now=now)
-    return refused
+    if (
+        known is not None
+        and known.type == CommandType.ENGINE_START_BLOCK
+        and known.outcome in {"ACCEPTED", "EXECUTED"}
+        and known.parameters["until"] == format_instant(until)
+    ):
+        return None
+    if safety.refusal(standing(conn, vin), now=now) is not None:
+        return now
+    _issue(conn, vin, CommandType.ENGINE_START_BLOCK, {"until": format_instant(until)}, again=True, now=now)
+    return now + BLOCK_AGAIN_AFTER
 
 
 def release_start(conn: Connection, vin: str, *, reason: str, now: datetime) -> bool:
     """Lift a block that may be in force; false where there is none."""
     known = commands.newest(conn, vin, _STARTS)
-    if known is None or known.type != CommandType.ENGINE_START_BLOCK or known.outcome not in _MAY_HOLD:
+    if known is None or not _may_hold(conn, known, now=now):
         return False
     if known.outcome == "PENDING":
         commands.close(conn, known.command_id, outcome="WITHDRAWN", reason=reason, at=now)
@@ -76,11 +82,19 @@ def release_start(conn: Connection, vin: str, *, reason: str, now: datetime) -> 
 def send_again_or_expire(conn: Connection, command: Command, *, now: datetime) -> None:
     """Send a command that has no answer once more, after checking again, or end it when its time is over.
 
-    A block whose preconditions hold no more is withdrawn and lifted: the vehicle may have it, and its answer be lost.
+    A block whose preconditions hold no more is withdrawn and lifted: the vehicle may have it, and its answer be lost. A
+    release is issued anew until it is answered or the block has ended by itself.
     """
     if now >= command.expires_at:
         commands.close(conn, command.command_id, outcome="EXPIRED", reason="no answer in time", at=now)
         _tell(conn, command, "COMMAND_EXPIRED", now=now)
+        newest = commands.newest(conn, command.vin, _STARTS)
+        if (
+            command.type == CommandType.ENGINE_START_RELEASE
+            and newest is not None
+            and newest.command_id == command.command_id
+        ):
+            release_start(conn, command.vin, reason=command.parameters["reason"], now=now)
         return
     if command.type == CommandType.ENGINE_START_BLOCK:
         refused = safety.refusal(standing(conn, command.vin), now=now)
@@ -128,6 +142,17 @@ def standing(conn: Connection, vin: str) -> Standing:
         sos_open=sos.open_of_vehicle(conn, vin, test_call=False) is not None,
         rsa_open=rsa.open_of_vehicle(conn, vin) is not None,
     )
+
+
+def _may_hold(conn: Connection, newest: Command, *, now: datetime) -> bool:
+    """Tell whether a block may be in force, from the newest block or release."""
+    if newest.type == CommandType.ENGINE_START_BLOCK:
+        return newest.outcome in _MAY_HOLD
+    if newest.outcome in {"PENDING", "ACCEPTED", "EXECUTED"}:
+        return False
+    # Nobody knows that the vehicle had the release.
+    block = commands.newest(conn, newest.vin, (CommandType.ENGINE_START_BLOCK,))
+    return block is not None and now < parse_instant(block.parameters["until"])
 
 
 def _started_since(state: VehicleState | None) -> bool:

@@ -16,7 +16,7 @@ from rules.apply import curfew
 from rules.apply import sos as apply_sos
 from rules.errors import NotFoundError
 from schemas.command import AckStatus
-from schemas.curfew import CurfewPolicyRequest
+from schemas.curfew import CurfewExceptionRequest, CurfewPolicyRequest
 from schemas.sos import SosReport
 from tests.api import serving
 
@@ -86,6 +86,12 @@ def newest(conn: Connection) -> Command:
     return commands.of_vehicle(conn, VIN, limit=1, offset=0)[0]
 
 
+def answered(conn: Connection, seconds: float, status: AckStatus = AckStatus.EXECUTED) -> None:
+    """The vehicle answers the newest command."""
+    when = after(seconds)
+    apply.acknowledge(conn, VIN, newest(conn).command_id, status=status, reason=None, acked_at=when, now=when)
+
+
 def test_a_vehicle_parked_inside_its_curfew_is_kept_from_starting_until_the_window_ends(car: Connection) -> None:
     seen(car, 0)
     assert sent(car) == [("ENGINE_START_BLOCK", "PENDING", 1)]
@@ -139,6 +145,40 @@ def test_an_sos_lifts_the_block_in_its_own_transaction(car: Connection) -> None:
     assert newest(car).parameters == {"reason": "SOS_OPEN"}
     seen(car, 3)
     assert len(sent(car)) == 2  # and no new block while the SOS is open
+
+
+def test_a_release_that_nobody_answers_is_issued_anew_until_the_block_has_ended_by_itself(car: Connection) -> None:
+    seen(car, 0)
+    answered(car, 1)
+    grant = CurfewExceptionRequest(start_time=after(120), end_time=after(7200), reason="work")
+    curfew.grant_exception(car, VIN, grant, actor="guardian", now=after(100))
+    curfew.judge(car, VIN, since=after(120), until=after(120), now=after(120))
+    assert sent(car)[1:] == [("ENGINE_START_RELEASE", "PENDING", 1)]
+    for seconds in (180, 240):  # out of coverage
+        jobs.send_commands(car, after(seconds))
+    assert sent(car)[1:] == [("ENGINE_START_RELEASE", outcome, 1) for outcome in ("EXPIRED", "EXPIRED", "PENDING")]
+    answered(car, 241)
+    jobs.send_commands(car, after(300))
+    assert sent(car)[-1] == ("ENGINE_START_RELEASE", "EXECUTED", 1)
+    assert len(sent(car)) == 4
+
+
+def test_a_release_is_not_issued_anew_once_the_block_has_ended_by_itself(car: Connection) -> None:
+    seen(car, 0)
+    answered(car, 1)
+    end = MONDAY + timedelta(hours=23)
+    curfew.judge(car, VIN, since=end, until=end, now=end, settled=True)
+    jobs.send_commands(car, end + timedelta(seconds=60))
+    assert sent(car)[1:] == [("ENGINE_START_RELEASE", "EXPIRED", 1)]
+
+
+def test_an_sos_lifts_a_block_whose_former_release_failed(car: Connection) -> None:
+    seen(car, 0)
+    answered(car, 1)
+    apply.release_start(car, VIN, reason="CURFEW_OVER", now=after(2))
+    answered(car, 3, AckStatus.FAILED)
+    apply_sos.press(car, apply_sos.Press(VIN, "TCU", SosReport(), after(4), after(4)), now=after(4))
+    assert sent(car)[1:] == [("ENGINE_START_RELEASE", "FAILED", 1), ("ENGINE_START_RELEASE", "PENDING", 1)]
 
 
 def test_the_end_of_the_window_lifts_the_block(car: Connection) -> None:
