@@ -39,6 +39,8 @@ def migrate(conn: Connection) -> list[str]:
     `CREATE MATERIALIZED VIEW … WITH DATA` of a continuous aggregate must.
     """
     conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    # An index over a large table takes its time; waits for locks stay bounded.
+    conn.execute("SET statement_timeout = 0")
     try:
         conn.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("
@@ -46,6 +48,7 @@ def migrate(conn: Connection) -> list[str]:
         )
         return [_apply(conn, path) for path in pending(conn)]
     finally:
+        conn.execute("RESET statement_timeout")
         conn.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 

@@ -45,3 +45,17 @@ def test_analysts_read_telemetry_and_no_names(conn: Connection) -> None:
     ):
         with pytest.raises(DatabaseError, match="permission denied"), conn.transaction():
             conn.execute(forbidden.encode())
+
+
+def test_a_migration_may_take_longer_than_a_statement_of_the_product(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index over a large table takes minutes; what follows on the connection is bounded again."""
+    asking = tmp_path / "9999_asking.sql"
+    asking.write_text("CREATE TABLE asked AS SELECT current_setting('statement_timeout') AS bound;")
+    monkeypatch.setattr("db.migrate.migration_files", lambda: [asking])
+    with connect(database_url, name="tests", autocommit=True) as conn:
+        before = conn.execute("SHOW statement_timeout").fetchone()
+        assert migrate(conn) == ["9999_asking"]
+        assert conn.execute("SELECT bound FROM asked").fetchone() == ("0",)
+        assert conn.execute("SHOW statement_timeout").fetchone() == before != ("0",)
