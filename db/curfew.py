@@ -64,6 +64,7 @@ class Watched:
     next_at: datetime | None
     quiet_since: datetime | None
     quiet_until: datetime | None
+    block_from: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +192,15 @@ def emergencies(conn: Connection, vin: str) -> list[tuple[datetime, datetime]]:
     return [(start, end) for start, end in conn.execute(_SQL["emergencies"], {"vin": vin}).fetchall()]
 
 
-def news(conn: Connection, seen: Sequence[tuple[str, datetime, bool | None]]) -> list[Watched]:
-    """Return those vehicles with a policy that do not simply go on as they were last seen, by VIN.
+def news(conn: Connection, seen: Sequence[tuple[str, datetime, bool | None]], *, now: datetime) -> list[Watched]:
+    """Return those vehicles with a policy that do not simply go on as they were last seen, or wait for a block, by VIN.
 
     `seen` tells of each vehicle of a batch (VIN, first sight, whether the engine ran; None where it did and did not).
     """
     vins, firsts, runs = zip(*seen, strict=True)
+    values = {"vins": list(vins), "firsts": list(firsts), "runs": list(runs), "now": now}
     with conn.cursor(row_factory=class_row(Watched)) as cursor:
-        return cursor.execute(_SQL["news"], {"vins": list(vins), "firsts": list(firsts), "runs": list(runs)}).fetchall()
+        return cursor.execute(_SQL["news"], values).fetchall()
 
 
 def lock_watch(conn: Connection, vin: str) -> Watched | None:

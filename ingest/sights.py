@@ -38,6 +38,7 @@ def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -
     """Judge the vehicles whose engine was seen to change, in the caller's transaction.
 
     A vehicle that goes on as it was last seen needs no judgement for it: what the clock alone changes is a job's work.
+    But one that stands and waits for a start block does, for a block needs a fresh status.
     Nor does one whose engine changes while nothing is restricted; that is only noted. A judgement that fails undoes
     nothing but itself: what the vehicles said is stored all the same.
     """
@@ -47,7 +48,7 @@ def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -
     if not by_vin:
         return
     unjudged: list[tuple[str, bool, datetime]] = []
-    for watch in curfew.news(conn, [_summary(vin, seen) for vin, seen in by_vin.items()]):
+    for watch in curfew.news(conn, [_summary(vin, seen) for vin, seen in by_vin.items()], now=now):
         seen = by_vin[watch.vin]
         last_at, last_runs = max(seen, key=lambda sight: (sight[0], not sight[1]))  # of two at once, standing counts
         if last_runs is not None and all(_is_quiet(watch, at, runs=runs) for at, runs in seen):

@@ -49,20 +49,22 @@ FROM sos_incidents WHERE vin = %(vin)s AND NOT test_call;
 INSERT INTO curfew_watch (vin, judged_at) VALUES (%(vin)s, %(at)s) ON CONFLICT (vin) DO NOTHING;
 
 -- name: news
--- Of vehicles seen within one batch, those that have a policy and are not simply going on as they were last seen. `runs`
--- is null where the batch shows both.
-SELECT w.vin, w.running, w.seen_at, w.judged_at, w.next_at, w.quiet_since, w.quiet_until
+-- Of vehicles seen within one batch, those that have a policy and are not simply going on as they were last seen, and
+-- those standing that wait for a start block. `runs` is null where the batch shows both.
+SELECT w.vin, w.running, w.seen_at, w.judged_at, w.next_at, w.quiet_since, w.quiet_until, w.block_from
 FROM unnest(%(vins)s::text[], %(firsts)s::timestamptz[], %(runs)s::boolean[]) AS seen (vin, first_at, runs)
 JOIN curfew_watch w ON w.vin = seen.vin
 WHERE seen.runs IS DISTINCT FROM w.running OR w.seen_at IS NULL OR seen.first_at <= w.seen_at
+   OR w.block_from <= %(now)s AND NOT seen.runs
 ORDER BY w.vin;
 
 -- name: lock_watch
-SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
+SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until, block_from
+FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
 
 -- name: set_watch
 UPDATE curfew_watch SET running = %(running)s, seen_at = %(seen_at)s, judged_at = %(judged_at)s,
-    next_at = %(next_at)s, quiet_since = %(quiet_since)s, quiet_until = %(quiet_until)s
+    next_at = %(next_at)s, quiet_since = %(quiet_since)s, quiet_until = %(quiet_until)s, block_from = %(block_from)s
 WHERE vin = %(vin)s;
 
 -- name: set_seen

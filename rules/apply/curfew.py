@@ -190,15 +190,14 @@ def judge(
         watch = replace(watch, running=last.running, seen_at=last.at)
     ahead = around.restricted(now, now + _LOOKS_AHEAD)
     here = next((span for span in ahead if span[0] == now), None)
-    _act(conn, vin, here, running=watch.running, actions=actions, now=now)
+    block_from = _act(conn, vin, here, running=watch.running, actions=actions, now=now)
     next_at = _next_change(ahead, found, now)
     if not settled:
         next_at = min(next_at, now + _SETTLES_AFTER)
     quiet_until = None if here else ahead[0][0] if ahead else now + _LOOKS_AHEAD
     quiet_since = now if quiet_until else None
-    curfew.set_watch(
-        conn, replace(watch, judged_at=now, next_at=next_at, quiet_since=quiet_since, quiet_until=quiet_until)
-    )
+    judged = replace(watch, judged_at=now, next_at=next_at, quiet_since=quiet_since, quiet_until=quiet_until)
+    curfew.set_watch(conn, replace(judged, block_from=block_from))
 
 
 def _next_change(ahead: list[Span], found: list[Violation], now: datetime) -> datetime:
@@ -211,12 +210,16 @@ def _next_change(ahead: list[Span], found: list[Violation], now: datetime) -> da
 
 def _act(
     conn: Connection, vin: str, here: Span | None, *, running: bool, actions: Sequence[str], now: datetime
-) -> None:
-    """Forbid the next start of a vehicle that stands inside its curfew, where its policy says so; lift it outside."""
+) -> datetime | None:
+    """Forbid the next start of a vehicle that stands inside its curfew, where its policy says so; lift it outside.
+
+    Return from when on a sight of it standing is a reason to try (again), None where nothing is to be forbidden.
+    """
     if here is None:
         commands.release_start(conn, vin, reason="CURFEW_OVER", now=now)
     elif not running and CurfewAction.ENGINE_START_BLOCK in actions:
-        commands.block_next_start(conn, vin, until=here[1], now=now)
+        return commands.block_next_start(conn, vin, until=here[1], now=now)
+    return None
 
 
 def _consented(consents: Iterable[curfew.Consent]) -> Iterable[tuple[datetime, datetime]]:

@@ -1,5 +1,6 @@
 """Commands to vehicles: when the next start is forbidden, sent again, lifted, and over."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -10,11 +11,14 @@ from db.commands import Command
 from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
 from ingest.downlink import to_vehicle
+from ingest.inbox import Received
+from ingest.pipeline import store
 from rules import jobs
 from rules.apply import commands as apply
 from rules.apply import curfew
 from rules.apply import sos as apply_sos
 from rules.errors import NotFoundError
+from schemas.base import format_instant
 from schemas.command import AckStatus
 from schemas.curfew import CurfewExceptionRequest, CurfewPolicyRequest
 from schemas.sos import SosReport
@@ -30,6 +34,9 @@ POLICY = {
     "timeWindow": {"start": "21:00", "end": "23:00"},
     "actions": ["notification", "in_vehicle_warning", "engine_start_block"],
 }
+
+
+PARKED = {"engineStatus": "OFF", "transmissionStatus": "PARK", "speedKph": 0}
 
 
 def after(seconds: float) -> datetime:
@@ -67,6 +74,14 @@ def seen(conn: Connection, seconds: float, engine: str = "OFF", gear: str = "PAR
     curfew.judge(conn, VIN, since=when, until=when, now=when)
 
 
+def says(conn: Connection, seconds: float, kind: str, **fields: object) -> None:
+    """The worker takes a message of the vehicle."""
+    when = after(seconds)
+    body = {"messageId": str(uuid4()), "timestamp": format_instant(when), **fields}
+    received = Received(f"tcu/v1/{VIN}/up/{kind}", json.dumps(body).encode(), when)
+    store(conn, [received], known_vins=set(), now=when)
+
+
 @pytest.fixture
 def car(conn: Connection) -> Connection:
     """A vehicle whose policy forbids starts and warns, with the driver's consent."""
@@ -97,6 +112,51 @@ def test_a_vehicle_parked_inside_its_curfew_is_kept_from_starting_until_the_wind
     assert sent(car) == [("ENGINE_START_BLOCK", "PENDING", 1)]
     assert newest(car).parameters == {"until": "2026-03-09T23:00:00Z"}
     assert newest(car).expires_at == after(60)
+
+
+def test_one_that_parked_before_the_window_opened_is_blocked_when_it_next_reports(car: Connection) -> None:
+    jobs.judge_curfews(car, MONDAY + timedelta(hours=20))
+    says(car, -40 * 60, "status", **PARKED)
+    jobs.judge_curfews(car, MONDAY + timedelta(hours=21))
+    assert sent(car) == []
+    says(car, -29 * 60, "status", **PARKED)
+    assert sent(car) == [("ENGINE_START_BLOCK", "PENDING", 1)]
+
+
+def test_one_whose_stop_is_heard_before_the_status_that_shows_it_parked_is_blocked_by_the_status(
+    car: Connection,
+) -> None:
+    says(car, 0, "status", engineStatus="ON", transmissionStatus="DRIVE", speedKph=30)
+    says(car, 60, "engine", event="STOP")
+    assert "ENGINE_START_BLOCK" not in [type_ for type_, _, _ in sent(car)]
+    says(car, 60.1, "status", **PARKED)
+    assert sent(car)[1:] == [("ENGINE_START_BLOCK", "PENDING", 1)]
+
+
+def test_one_that_answers_nothing_is_blocked_again_only_after_ten_minutes_though_the_block_was_lifted(
+    car: Connection,
+) -> None:
+    def blocks() -> int:
+        return [type_ for type_, _, _ in sent(car)].count("ENGINE_START_BLOCK")
+
+    says(car, 0, "status", **PARKED)
+    jobs.send_commands(car, after(11))  # withdrawn and lifted: the status is 11 s old
+    says(car, 60, "status", **PARKED)
+    says(car, 599, "status", **PARKED)
+    assert blocks() == 1
+    says(car, 600, "status", **PARKED)
+    assert blocks() == 2
+
+
+def test_one_that_has_taken_its_block_gets_no_other(car: Connection) -> None:
+    says(car, 0, "status", **PARKED)
+    block = newest(car)
+    apply.acknowledge(
+        car, VIN, block.command_id, status=AckStatus.EXECUTED, reason=None, acked_at=after(1), now=after(1)
+    )
+    for seconds in (60, 600, 1200):
+        says(car, seconds, "status", **PARKED)
+    assert sent(car) == [("ENGINE_START_BLOCK", "EXECUTED", 1)]
 
 
 @pytest.mark.parametrize(("engine", "gear", "speed"), [("ON", "PARK", 0), ("OFF", "DRIVE", 0), ("OFF", "PARK", 5)])
