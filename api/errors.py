@@ -41,6 +41,15 @@ _CODES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "BODY_TOO_LARGE",
 }
+_EXPECTED = {
+    "model_attributes_type": "expected a JSON object",
+    "string_pattern_mismatch": "expected text that matches {pattern}",
+    "string_too_short": "expected {min_length} or more characters",
+    "string_too_long": "expected no more than {max_length} characters",
+    "too_short": "expected {min_length} or more entries",
+    "too_long": "expected no more than {max_length} entries",
+}
+"""What was expected, by pydantic's type of error, where its own message speaks of Python."""
 
 
 class UnavailableError(Exception):
@@ -116,9 +125,24 @@ def _invalid(_request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem(HTTPStatus.BAD_REQUEST, "MALFORMED_JSON", "expected a JSON object")
-    fields = [_field(str(one["loc"][0]), ".".join(map(_wire_name, one["loc"][1:])), str(one["msg"])) for one in found]
+    if isinstance(error.body, bytes) and error.body:  # it was not even read as JSON
+        return problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "expected Content-Type: application/json"
+        )
+    # A list whose entries can't be taken is not also too short.
+    found = [one for one in found if one["type"] != "too_short" or not _holds_another(one["loc"], found)]
+    fields = [_field(str(one["loc"][0]), ".".join(map(_wire_name, one["loc"][1:])), _expected(one)) for one in found]
     named = ", ".join(dict.fromkeys(field.field or field.place for field in fields))
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID", f"cannot take {named}", errors=fields)
+
+
+def _holds_another(loc: tuple[Any, ...], found: Sequence[Mapping[str, Any]]) -> bool:
+    return any(len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in found)
+
+
+def _expected(one: Mapping[str, Any]) -> str:
+    known = _EXPECTED.get(one["type"])
+    return known.format_map(one.get("ctx", {})) if known else str(one["msg"])
 
 
 def _wire_name(part: object) -> str:

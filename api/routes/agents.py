@@ -53,7 +53,7 @@ def get_incidents(
 
 @router.put(
     "/sos/agents/{agentId}/availability",
-    responses=documented(400, 401, 403, 404, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 413, 415, 422, 503),
     summary="Counselor starts, pauses or ends work",
 )
 def put_availability(

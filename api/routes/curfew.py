@@ -59,7 +59,7 @@ def get_policy(vin: CurfewReadableVin, pool: Database, response: Response) -> wi
 
 @router.put(
     "/vehicles/{vin}/curfew/policy",
-    responses=told("curfew_policy_response") | documented(400, 401, 403, 404, 412, 413, 422, 503),
+    responses=told("curfew_policy_response") | documented(400, 401, 403, 404, 412, 413, 415, 422, 503),
     openapi_extra=asked("curfew_policy_setting"),
     summary="Curfew Policy Setting",
 )
@@ -84,7 +84,7 @@ def put_policy(
 @router.post(
     "/vehicles/{vin}/curfew/exception",
     status_code=201,
-    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=asked("curfew_exception_setting"),
     summary="Curfew Exception Setting",
 )
@@ -175,7 +175,7 @@ def get_consents(vin: CurfewReadableVin, pool: Database) -> wire.ConsentList:
 
 @router.put(
     "/vehicles/{vin}/consents",
-    responses=documented(400, 401, 403, 404, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 413, 415, 422, 503),
     summary="The driver consents, or withdraws consent",
 )
 def put_consent(vin: ConsentableVin, request: wire.ConsentRequest, caller: Caller, pool: Database) -> wire.ConsentList:

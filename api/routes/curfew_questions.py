@@ -62,7 +62,7 @@ def get_explanation(
 
 @router.post(
     "/vehicles/{vin}/curfew/dry-run",
-    responses=documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
     summary="What a draft of a policy would have flagged",
 )
 def post_dry_run(vin: CurfewSettableVin, request: wire.DryRunRequest, pool: Database) -> wire.DryRunResponse:

@@ -32,7 +32,7 @@ OwnPartner = Annotated[str, Depends(_own)]
 
 @router.post(
     "/partners/{partner}/dispatch/confirm",
-    responses=told("rsa_partner_dispatch_confirmation_response") | documented(400, 401, 404, 409, 413, 422, 503),
+    responses=told("rsa_partner_dispatch_confirmation_response") | documented(400, 401, 404, 409, 413, 415, 422, 503),
     openapi_extra=asked("rsa_partner_dispatch_confirmation_request"),
     summary="Partner Dispatch Confirmation",
 )
@@ -49,7 +49,7 @@ def confirm(
 
 @router.post(
     "/partners/{partner}/dispatch/location",
-    responses=documented(400, 401, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 404, 409, 413, 415, 422, 503),
     summary="Partner position and estimated arrival",
 )
 def locate(
@@ -66,7 +66,7 @@ def locate(
 
 @router.post(
     "/partners/{partner}/service/complete",
-    responses=told("rsa_partner_dispatch_completion_response") | documented(400, 401, 404, 409, 413, 422, 503),
+    responses=told("rsa_partner_dispatch_completion_response") | documented(400, 401, 404, 409, 413, 415, 422, 503),
     openapi_extra=asked("rsa_partner_dispatch_completion_request"),
     summary="Partner Service Completion",
 )

@@ -74,7 +74,7 @@ def get_history(
 @router.post(
     "/vehicles/{vin}/rsa/request",
     status_code=201,
-    responses=documented(400, 401, 404, 409, 413, 422, 503),
+    responses=documented(400, 401, 404, 409, 413, 415, 422, 503),
     summary="Roadside assistance requested in the app",
 )
 def press(
@@ -96,7 +96,7 @@ def press(
 
 @router.post(
     "/vehicles/{vin}/rsa/dispatch",
-    responses=told("rsa_dispatch_response") | documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
+    responses=told("rsa_dispatch_response") | documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
     openapi_extra=asked("rsa_dispatch_request"),
     summary="RSA Dispatch Request",
 )
@@ -115,7 +115,7 @@ def dispatch(
 
 @router.post(
     "/vehicles/{vin}/rsa/cancel",
-    responses=documented(400, 401, 404, 409, 412, 413, 422, 503),
+    responses=documented(400, 401, 404, 409, 412, 413, 415, 422, 503),
     summary="RSA request cancelled by the customer or the call center",
 )
 def cancel(
@@ -132,7 +132,7 @@ def cancel(
 
 @router.post(
     "/vehicles/{vin}/rsa/close",
-    responses=told("rsa_closure_response") | documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
+    responses=told("rsa_closure_response") | documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
     openapi_extra=asked("rsa_closure_request"),
     summary="RSA Incident Closure",
 )

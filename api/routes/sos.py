@@ -86,7 +86,7 @@ def get_history(
 @router.post(
     "/vehicles/{vin}/sos",
     status_code=201,
-    responses=told("sos_incident_response", status=201) | documented(400, 401, 404, 409, 413, 422, 503),
+    responses=told("sos_incident_response", status=201) | documented(400, 401, 404, 409, 413, 415, 422, 503),
     openapi_extra=asked("sos_incident_request"),
     summary="SOS pressed in the app",
 )
@@ -110,7 +110,7 @@ def press(
 
 @router.post(
     "/vehicles/{vin}/sos/dispatch",
-    responses=documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
     summary="Emergency service sent to the vehicle",
 )
 def dispatch(
@@ -127,7 +127,7 @@ def dispatch(
 
 @router.post(
     "/vehicles/{vin}/sos/resolve",
-    responses=documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
     summary="Emergency is over",
 )
 def resolve(
@@ -144,7 +144,7 @@ def resolve(
 
 @router.post(
     "/vehicles/{vin}/sos/cancel",
-    responses=documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
     summary="No emergency",
 )
 def cancel(
@@ -161,7 +161,7 @@ def cancel(
 
 @router.post(
     "/vehicles/{vin}/sos/close",
-    responses=told("sos_closure_response") | documented(400, 401, 403, 404, 409, 412, 413, 422, 503),
+    responses=told("sos_closure_response") | documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
     openapi_extra=asked("sos_closure_request"),
     summary="SOS Incident Closure",
 )

@@ -77,7 +77,7 @@ async def _watch(parts: Parts) -> AsyncIterator[Watch]:
 
 @router.post(
     "/sos/system/test",
-    responses=told("sos_test_response") | documented(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=told("sos_test_response") | documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=asked("sos_test_request"),
     summary="SOS System Test",
 )

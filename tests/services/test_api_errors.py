@@ -95,6 +95,43 @@ def test_the_message_says_what_was_expected(api: Api) -> None:
     assert told["errors"][0]["message"] == "expected 'CRITICAL', 'HIGH', 'MEDIUM' or 'LOW'"
 
 
+@pytest.mark.parametrize(
+    ("said", "field", "message"),
+    [
+        ("[1]", "", "expected a JSON object"),
+        ('{"cid": "SOS_1"}', "cid", "expected text that matches ^SOS_[0-9]{8}_[0-9]{3,9}$"),
+        ('{"description": "' + "x" * 5000 + '"}', "description", "expected no more than 2000 characters"),
+    ],
+)
+def test_the_message_speaks_of_json_and_not_of_python(api: Api, said: str, field: str, message: str) -> None:
+    (one,) = problem(raw(api, said.encode()), 422, "INVALID")["errors"]
+    assert (one["field"], one["message"]) == (field, message)
+
+
+def test_a_list_is_too_short_only_where_its_entries_can_be_taken(api: Api) -> None:
+    path = f"//api/v1/childcare/vehicles/{VIN}/curfew/policy"
+
+    def wrong(days: list[str]) -> list[tuple[str, str]]:
+        told = api.call("PUT", path, guide("curfew_policy_setting") | {"days": days}).json()
+        return [(one["field"], one["message"]) for one in told["errors"]]
+
+    assert wrong([]) == [("days", "expected 1 or more entries")]
+    assert [field for field, _ in wrong(["funday"])] == ["days.0"]
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_body_that_is_not_said_to_be_json_is_415_and_told_what_is(api: Api, media_type: str) -> None:
+    told = problem(raw(api, b'{"urgency": "HIGH"}', **{"Content-Type": media_type}), 415, "UNSUPPORTED_MEDIA_TYPE")
+    assert told["detail"] == "expected Content-Type: application/json"
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json"]
+)
+def test_json_by_any_of_its_names_is_taken(api: Api, media_type: str) -> None:
+    assert raw(api, b'{"urgency": "HIGH"}', **{"Content-Type": media_type}).status_code == 201
+
+
 def test_a_body_over_64_kib_is_413_whether_it_says_its_length_or_not(api: Api) -> None:
     body = json.dumps({"description": "x", "unknown": "y" * (64 * 1024)}).encode()
     problem(raw(api, body), 413, "BODY_TOO_LARGE")
