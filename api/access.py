@@ -130,6 +130,11 @@ def check_stream(principal: Principal) -> None:
         raise ForbiddenError("analysts see no personal data")
 
 
+def sees_dispatches_of(principal: Principal, vin: str) -> bool:
+    """Tell whether one who may speak for a partner may do so of this vehicle: a partner has none, an operator may."""
+    return principal.role is Role.PARTNER or _has(principal, vin)
+
+
 def sees_incidents_of(principal: Principal, vin: str) -> bool:
     """Tell whether lists over several vehicles may show this one's incidents to the caller."""
     return principal.role in CENTER | _HOLDERS and _has(principal, vin)

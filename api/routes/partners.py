@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from api import access, logs
+from api.access import Principal
 from api.answers import rsa as answers
 from api.deps import Caller, Database, expect_same
 from api.errors import documented
@@ -13,7 +14,9 @@ from api.examples import asked, told
 from api.idempotency import OncePerKey
 from api.routes import BASE
 from db import rsa
+from db.pool import Connection
 from rules.apply import partners as apply
+from rules.errors import NotFoundError
 from schemas import rsa as wire
 
 router = APIRouter(prefix=BASE, tags=["Partners"], route_class=OncePerKey)
@@ -21,13 +24,31 @@ router = APIRouter(prefix=BASE, tags=["Partners"], route_class=OncePerKey)
 _PartnerPath = Annotated[str, Path(json_schema_extra={"pattern": r"^[A-Z][A-Z0-9_]{1,63}$"}, examples=["SAMSUNG_FIRE"])]
 
 
+AS_PRINTED = ":partner"
+"""How the RSA guide prints the path of Partner Service Completion: whoever has the dispatch."""
+
+
 async def _own(partner: _PartnerPath, caller: Caller) -> str:
+    if partner == AS_PRINTED and caller.partner is not None:
+        return caller.partner
     access.check_partner(caller, partner)
     return partner
 
 
 OwnPartner = Annotated[str, Depends(_own)]
 """The path's partner, for which the caller speaks."""
+
+
+def _holder(conn: Connection, partner: str, caller: Principal, cid: str) -> str:
+    """Return who has the dispatch: the path's partner, or whoever it is where the path is as the guide prints it.
+
+    Raises NotFoundError for another partner's dispatch, and for one of a vehicle that is not the caller's.
+    """
+    incident = rsa.get(conn, cid)
+    holder = incident.partner if incident is not None and access.sees_dispatches_of(caller, incident.vin) else None
+    if holder is None or partner not in {holder, AS_PRINTED}:
+        raise NotFoundError(f"{partner} has no dispatch {cid}")
+    return holder
 
 
 @router.post(
@@ -40,10 +61,11 @@ def confirm(
     partner: OwnPartner, request: wire.DispatchConfirmRequest, caller: Caller, pool: Database
 ) -> wire.DispatchConfirmResponse:
     """Take the partner's yes or no to its dispatch; the same word again changes nothing."""
-    expect_same(request.partner, partner, field="partner")
     logs.about(request.cid)
     with pool.connection() as conn:
-        answered = apply.answer(conn, partner, request, actor=caller.actor, now=datetime.now(UTC))
+        holder = _holder(conn, partner, caller, request.cid)
+        expect_same(request.partner, holder, field="partner")
+        answered = apply.answer(conn, holder, request, actor=caller.actor, now=datetime.now(UTC))
         return answers.confirm_response(answered, rsa.timeline(conn, answered.cid))
 
 
@@ -56,12 +78,11 @@ def locate(
     partner: OwnPartner, request: wire.DispatchLocationRequest, caller: Caller, pool: Database
 ) -> wire.DispatchLocationResponse:
     """Take where the partner is and when it will be there; `status` says that it has left or arrived."""
-    expect_same(request.partner, partner, field="partner")
     logs.about(request.cid)
     with pool.connection() as conn:
-        return answers.location_response(
-            apply.locate(conn, partner, request, actor=caller.actor, now=datetime.now(UTC))
-        )
+        holder = _holder(conn, partner, caller, request.cid)
+        expect_same(request.partner, holder, field="partner")
+        return answers.location_response(apply.locate(conn, holder, request, actor=caller.actor, now=datetime.now(UTC)))
 
 
 @router.post(
@@ -74,9 +95,10 @@ def complete(
     partner: OwnPartner, request: wire.ServiceCompleteRequest, caller: Caller, pool: Database
 ) -> wire.ServiceCompleteResponse:
     """Take the partner's word that the service is done; the same word again changes nothing."""
-    expect_same(request.partner, partner, field="partner")
     logs.about(request.cid)
     with pool.connection() as conn:
+        holder = _holder(conn, partner, caller, request.cid)
+        expect_same(request.partner, holder, field="partner")
         return answers.complete_response(
-            apply.complete(conn, partner, request, actor=caller.actor, now=datetime.now(UTC))
+            apply.complete(conn, holder, request, actor=caller.actor, now=datetime.now(UTC))
         )

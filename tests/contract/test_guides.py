@@ -185,7 +185,7 @@ def test_the_rsa_requests_are_taken_as_the_curl_lines_print_them(api: Api) -> No
     ok(api.call("POST", f"{RSA}/request", {"cid": RSA_CID}), 201)
     ok(api.call("POST", f"{RSA}/dispatch", guide("rsa_dispatch_request_curl")))
     ok(api.call("POST", f"/partners/{PARTNER}/dispatch/confirm", guide("rsa_partner_dispatch_confirmation_curl")))
-    ok(api.call("POST", f"/partners/{PARTNER}/service/complete", guide("rsa_partner_service_completion_curl")))
+    ok(api.call("POST", "/partners/:partner/service/complete", guide("rsa_partner_service_completion_curl")))
     closed = ok(api.call("POST", f"{RSA}/close", guide("rsa_incident_closure_curl")))
     assert closed["summary"]["totalCost"] == 80000
 

@@ -14,7 +14,7 @@ from rules.apply import calls, overdue
 from schemas.access import Role
 from schemas.base import format_instant
 from schemas.call import CallMessage
-from tests.api import AGENT, OTHER_PARTNER, PARTNER, VIN, Api, serving
+from tests.api import AGENT, OTHER_PARTNER, OTHER_VIN, PARTNER, VIN, Api, serving
 from tests.contract.examples import guide
 
 RSA = f"/vehicles/{VIN}/rsa"
@@ -108,6 +108,27 @@ def test_the_partners_way_is_shown_with_its_position_and_who_said_what(api: Api,
         "RSA_REQUESTED", "RSA_DISPATCHED", "RSA_CONFIRMED", "RSA_EN_ROUTE", "RSA_UPDATED", "RSA_ARRIVED",
         "RSA_COMPLETED",
     ]  # fmt: skip
+
+
+def test_an_operator_speaks_for_a_partner_only_of_the_own_vehicles(api: Api) -> None:
+    confirmed(api)
+    stranger = api.add_key("sk_stranger", Role.OPERATOR, vins=[OTHER_VIN])
+    words = {"dispatch/confirm": "CONFIRMED", "dispatch/location": "EN_ROUTE", "service/complete": "COMPLETED"}
+    for path, status in words.items():
+        answer = partner_says(api, path, token=stranger, status=status)
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert shown(api)["status"] == "CONFIRMED"
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.PARTNER])
+def test_the_path_as_the_guide_prints_it_stands_for_whoever_has_the_dispatch(api: Api, role: Role) -> None:
+    confirmed(api)
+    of = {"partner": PARTNER} if role is Role.PARTNER else {"vins": [VIN]}
+    mine = api.add_key("sk_mine", role, **of)
+    other = api.add_key("sk_other", Role.PARTNER, partner=OTHER_PARTNER)
+    assert partner_says(api, "service/complete", ":partner", token=other).status_code == 404
+    ok(partner_says(api, "service/complete", ":partner", token=mine, status="COMPLETED"))
+    assert shown(api)["status"] == "COMPLETED"
 
 
 def test_a_position_counts_only_between_the_yes_and_the_arrival(api: Api) -> None:
