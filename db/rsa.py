@@ -80,6 +80,7 @@ class HistorySummary:
     """Figures over one vehicle's whole history; null where there is no data."""
 
     total: int
+    matching: int
     last_service_at: datetime | None
     total_cost: int | None
     average_satisfaction: float | None
@@ -113,16 +114,16 @@ def save(conn: Connection, incident: RsaIncident) -> None:
     conn.execute(_SQL["save"], _values(incident))
 
 
-def history(conn: Connection, vin: str, *, limit: int, offset: int) -> list[RsaIncident]:
-    """Return a page of the vehicle's incidents, newest first."""
-    rows = conn.execute(_SQL["history"], {"vin": vin, "limit": limit, "offset": offset})
+def history(conn: Connection, vin: str, *, limit: int, offset: int, status: str | None = None) -> list[RsaIncident]:
+    """Return a page of the vehicle's incidents, newest first; where a status is given, of those shown with it."""
+    rows = conn.execute(_SQL["history"], {"vin": vin, "limit": limit, "offset": offset, "status": status})
     return load(conn, [row[0] for row in rows])
 
 
-def history_summary(conn: Connection, vin: str) -> HistorySummary:
-    """Return the figures of the vehicle's whole history."""
+def history_summary(conn: Connection, vin: str, *, status: str | None = None) -> HistorySummary:
+    """Return the figures of the vehicle's whole history, and how many of it have the status."""
     with conn.cursor(row_factory=class_row(HistorySummary)) as cursor:
-        return cursor.execute(_SQL["history_summary"], {"vin": vin}).fetchall()[0]
+        return cursor.execute(_SQL["history_summary"], {"vin": vin, "status": status}).fetchall()[0]
 
 
 def append_timeline(

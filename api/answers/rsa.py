@@ -177,13 +177,13 @@ def history_response(
     vin: str, incidents: Sequence[RsaIncident], summary: HistorySummary, *, limit: int, offset: int
 ) -> wire.RsaHistoryResponse:
     """Return a page of a vehicle's requests (RSA History Response)."""
-    total = summary.total
+    total = summary.matching
     return wire.RsaHistoryResponse(
         vin=vin,
         incidents=tuple(_history_entry(incident) for incident in incidents),
         total=total,
         summary=wire.RsaHistorySummary(
-            total_incidents=total,
+            total_incidents=summary.total,
             total_cost=summary.total_cost,
             average_satisfaction=summary.average_satisfaction,
             most_used_service=_service(summary.most_used_service),

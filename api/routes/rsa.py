@@ -62,13 +62,20 @@ def get_status(vin: ReadableVin, pool: Database, response: Response, cid: Cid = 
     summary="RSA Incident History Query",
 )
 def get_history(
-    vin: ReadableVin, pool: Database, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0
+    vin: ReadableVin,
+    pool: Database,
+    status: Annotated[
+        wire.RsaStatus | None, Query(description="those with it as `status` or as `incidentStatus`")
+    ] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
 ) -> wire.RsaHistoryResponse:
-    """The vehicle's requests, newest first."""
+    """The vehicle's requests, newest first; `summary` is of all of them, whatever `status` is asked for."""
     with pool.connection() as conn:
         known_vehicle(conn, vin)
-        incidents = rsa.history(conn, vin, limit=limit, offset=offset)
-        return answers.history_response(vin, incidents, rsa.history_summary(conn, vin), limit=limit, offset=offset)
+        incidents = rsa.history(conn, vin, limit=limit, offset=offset, status=status)
+        summary = rsa.history_summary(conn, vin, status=status)
+        return answers.history_response(vin, incidents, summary, limit=limit, offset=offset)
 
 
 @router.post(

@@ -44,11 +44,18 @@ UPDATE rsa_incidents SET
 WHERE cid = %(cid)s;
 
 -- name: history
-SELECT cid FROM rsa_incidents WHERE vin = %(vin)s
+-- A status is looked for in both that the history shows: a closed incident is also COMPLETED, unless nobody completed it.
+SELECT cid FROM rsa_incidents
+WHERE vin = %(vin)s
+  AND (%(status)s::text IS NULL OR status = %(status)s
+       OR %(status)s = 'COMPLETED' AND status = 'CLOSED' AND result IS DISTINCT FROM 'NOT_COMPLETED')
 ORDER BY occurred_at DESC, cid DESC LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: history_summary
+-- Figures of the whole history; `matching` counts what `history` finds for the status.
 SELECT count(*) AS total,
+       count(*) FILTER (WHERE %(status)s::text IS NULL OR status = %(status)s
+           OR %(status)s = 'COMPLETED' AND status = 'CLOSED' AND result IS DISTINCT FROM 'NOT_COMPLETED') AS matching,
        max(coalesce(closed_at, occurred_at)) AS last_service_at,
        sum((cost ->> 'totalCost')::bigint)::bigint AS total_cost,
        avg(customer_satisfaction)::float8 AS average_satisfaction,

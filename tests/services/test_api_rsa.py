@@ -131,6 +131,16 @@ def test_history_shows_a_closed_request_as_completed_unless_nobody_completed_it(
     assert history["summary"]["totalCost"] == 80000
     assert history["pagination"] == {"total": 2, "limit": 50, "offset": 0, "hasMore": False}
 
+    def found(status: str) -> tuple[list[str], int, int]:
+        told = ok(api.call("GET", f"{RSA}/history", params={"status": status}))
+        assert told["total"] == told["pagination"]["total"]
+        return [entry["cid"] for entry in told["incidents"]], told["total"], told["summary"]["totalIncidents"]
+
+    assert found("COMPLETED") == ([CID], 1, 2)
+    assert found("CLOSED") == ([second, CID], 2, 2)
+    assert found("CANCELLED") == ([], 0, 2)
+    assert api.call("GET", f"{RSA}/history", params={"status": "OVER"}).status_code == 422
+
 
 def test_the_driver_is_shown_without_the_licence_number(api: Api) -> None:
     request(api)
