@@ -48,6 +48,7 @@ def explain_failures() -> Iterator[None]:
         names = ", ".join(f"TCU_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"])
         sys.exit(f"tcu: {names}. After `make up`, run `. .run/env`.")
     except DatabaseError as error:
-        sys.exit(f"tcu: the database did not do it: {error}")
+        words = " ".join(str(error).split())  # libpq's hints have lines of their own
+        sys.exit(f"tcu: the database did not do it: {words}")
     except (DomainError, ValueError) as error:
         sys.exit(f"tcu: {error}")
