@@ -1,4 +1,4 @@
-"""The guides' examples, for `/docs`: what the documentation shows is what was agreed on."""
+"""The guides' examples, for `/docs`, and requests in their manner for the endpoints that the guides forgot."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 
 def example(name: str) -> dict[str, Any]:
-    """Return one example of the guides."""
+    """Return one example."""
     found: dict[str, Any] = json.loads(Path(__file__).with_name(f"{name}.json").read_text())
     return found
 
 
 def asked(name: str) -> dict[str, Any]:
-    """Return the OpenAPI extra of an operation whose request body the guide shows."""
+    """Return the OpenAPI extra of an operation with an example of its request body."""
     media = {"application/json": {"example": example(name)}}
     return {"requestBody": {"content": media}}
 

@@ -9,7 +9,7 @@ from api import access
 from api.answers import sos as answers
 from api.deps import Caller, Database, expect_same
 from api.errors import documented
-from api.examples import told
+from api.examples import asked, told
 from api.routes import BASE
 from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
 from api.routes.sos import PACE_OVER
@@ -54,6 +54,7 @@ def get_incidents(
 @router.put(
     "/sos/agents/{agentId}/availability",
     responses=documented(400, 401, 403, 404, 413, 415, 422, 503),
+    openapi_extra=asked("sos_agent_availability_request"),
     summary="Counselor starts, pauses or ends work",
 )
 def put_availability(

@@ -176,6 +176,7 @@ def get_consents(vin: CurfewReadableVin, pool: Database) -> wire.ConsentList:
 @router.put(
     "/vehicles/{vin}/consents",
     responses=documented(400, 401, 403, 404, 413, 415, 422, 503),
+    openapi_extra=asked("curfew_consent_request"),
     summary="The driver consents, or withdraws consent",
 )
 def put_consent(vin: ConsentableVin, request: wire.ConsentRequest, caller: Caller, pool: Database) -> wire.ConsentList:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from api.answers import curfew as answers
 from api.deps import Caller, CurfewReadableVin, CurfewSettableVin, Database, ReadableVin, known_vehicle
 from api.errors import documented
+from api.examples import asked
 from api.idempotency import OncePerKey
 from api.routes import CHILDCARE
 from api.routes.statistics import PeriodQuery
@@ -63,6 +64,7 @@ def get_explanation(
 @router.post(
     "/vehicles/{vin}/curfew/dry-run",
     responses=documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    openapi_extra=asked("curfew_policy_setting"),
     summary="What a draft of a policy would have flagged",
 )
 def post_dry_run(vin: CurfewSettableVin, request: wire.DryRunRequest, pool: Database) -> wire.DryRunResponse:

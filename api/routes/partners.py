@@ -72,6 +72,7 @@ def confirm(
 @router.post(
     "/partners/{partner}/dispatch/location",
     responses=documented(400, 401, 404, 409, 413, 415, 422, 503),
+    openapi_extra=asked("rsa_partner_location_request"),
     summary="Partner position and estimated arrival",
 )
 def locate(

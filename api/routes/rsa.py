@@ -82,6 +82,7 @@ def get_history(
     "/vehicles/{vin}/rsa/request",
     status_code=201,
     responses=documented(400, 401, 404, 409, 413, 415, 422, 503),
+    openapi_extra=asked("rsa_incident_request"),
     summary="Roadside assistance requested in the app",
 )
 def press(
@@ -123,6 +124,7 @@ def dispatch(
 @router.post(
     "/vehicles/{vin}/rsa/cancel",
     responses=documented(400, 401, 404, 409, 412, 413, 415, 422, 503),
+    openapi_extra=asked("rsa_cancel_request"),
     summary="RSA request cancelled by the customer or the call center",
 )
 def cancel(

@@ -111,6 +111,7 @@ def press(
 @router.post(
     "/vehicles/{vin}/sos/dispatch",
     responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
+    openapi_extra=asked("sos_dispatch_request"),
     summary="Emergency service sent to the vehicle",
 )
 def dispatch(
@@ -128,6 +129,7 @@ def dispatch(
 @router.post(
     "/vehicles/{vin}/sos/resolve",
     responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
+    openapi_extra=asked("sos_resolve_request"),
     summary="Emergency is over",
 )
 def resolve(
@@ -145,6 +147,7 @@ def resolve(
 @router.post(
     "/vehicles/{vin}/sos/cancel",
     responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
+    openapi_extra=asked("sos_cancel_request"),
     summary="No emergency",
 )
 def cancel(

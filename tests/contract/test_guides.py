@@ -292,6 +292,24 @@ def test_the_documentation_shows_the_guides_examples(api: Api) -> None:
         assert "$ref" in body["schema"], name
 
 
+def test_every_request_body_has_an_example_that_can_be_sent_as_it_is(api: Api) -> None:
+    answers = []
+    for path, operations in ok(api.call("GET", "//openapi.json"))["paths"].items():
+        for method, operation in operations.items():
+            if "requestBody" in operation:
+                body = operation["requestBody"]["content"]["application/json"]["example"]
+                where = path.format(vin=VIN, partner=PARTNER, agentId=AGENT)
+                answers.append((where, api.call(method.upper(), "/" + where, body)))
+    assert len(answers) > 15
+    taken = {
+        200,
+        201,
+        404,
+        409,
+    }  # the last two: the body was read, and there is no such incident, or none open any more
+    assert [(where, answer.text) for where, answer in answers if answer.status_code not in taken] == []
+
+
 def test_every_reference_of_the_documentation_resolves_and_every_route_but_the_open_asks_for_the_key(api: Api) -> None:
     document = ok(api.call("GET", "//openapi.json"))
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
