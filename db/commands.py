@@ -92,7 +92,7 @@ def newest(conn: Connection, vin: str, types: Sequence[str]) -> Command | None:
 
 
 def due(conn: Connection, *, now: datetime, limit: int) -> list[Command]:
-    """Return, and lock, pending commands to be sent again or past their expiry."""
+    """Return pending commands to be sent again or past their expiry."""
     with conn.cursor(row_factory=class_row(Command)) as cursor:
         return cursor.execute(_SQL["due"], {"now": now, "limit": limit}).fetchall()
 

@@ -1,6 +1,6 @@
 """Curfew policies, exceptions, consent, and what was judged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -201,6 +201,11 @@ def news(conn: Connection, seen: Sequence[tuple[str, datetime, bool | None]], *,
     values = {"vins": list(vins), "firsts": list(firsts), "runs": list(runs), "now": now}
     with conn.cursor(row_factory=class_row(Watched)) as cursor:
         return cursor.execute(_SQL["news"], values).fetchall()
+
+
+def lock_watches(conn: Connection, vins: Iterable[str]) -> None:
+    """Keep others from judging these vehicles, and from touching their commands, until the caller's commit."""
+    conn.execute(_SQL["lock_watches"], {"vins": list(vins)})
 
 
 def lock_watch(conn: Connection, vin: str) -> Watched | None:

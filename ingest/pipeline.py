@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from db import incidents, messages, sos, telemetry, vehicles
+from db import curfew, incidents, messages, sos, telemetry, vehicles
 from db.messages import Claim
 from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
@@ -28,6 +28,7 @@ from schemas.topics import Uplink
 from schemas.vehicle import EngineMessage, PresenceMessage, StatusMessage
 
 _TAKES_INCIDENT_LOCK = frozenset({Uplink.SOS, Uplink.RSA, Uplink.CALL})
+_TOUCHES_COMMANDS = frozenset({Uplink.SOS, Uplink.COMMAND_ACK})
 
 Step = Decoded | DecodedSos | Rejected
 
@@ -54,6 +55,8 @@ def store(conn: Connection, batch: Sequence[Received], *, known_vins: set[str], 
     with conn.transaction():
         if any(_kind(step) in _TAKES_INCIDENT_LOCK for step in steps):
             incidents.lock(conn)  # first, before any other lock: see db/queries/incidents.sql
+        if any(_kind(step) in _TOUCHES_COMMANDS for step in steps):
+            curfew.lock_watches(conn, {step.vin for step in steps if step.vin is not None})
         fresh = messages.claim(conn, _claims(steps, batch)) if any(map(_needs_claim, steps)) else set()
         outcomes = [_apply(conn, step, received, fresh, now) for step, received in zip(steps, batch, strict=True)]
         _store_status(conn, steps, outcomes, batch)

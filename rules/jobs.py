@@ -66,8 +66,12 @@ def announce_exceptions(conn: Connection, now: datetime) -> None:
 
 def send_commands(conn: Connection, now: datetime) -> None:
     """Send commands without an answer again, and end those whose time is over."""
-    for command in db_commands.due(conn, now=now, limit=500):
-        commands.send_again_or_expire(conn, command, now=now)
+    for due in db_commands.due(conn, now=now, limit=500):
+        db_curfew.lock_watches(conn, [due.vin])
+        command = db_commands.get(conn, due.command_id)
+        if command is not None and command.outcome == "PENDING":  # not answered meanwhile
+            commands.send_again_or_expire(conn, command, now=now)
+        conn.commit()
 
 
 def follow_presence(conn: Connection, now: datetime) -> None:

@@ -31,7 +31,7 @@ SELECT command_id, vin, type, parameters, issued_at, expires_at, ack_status, ack
        next_send_at, closed_at
 FROM vehicle_commands
 WHERE outcome = 'PENDING' AND (next_send_at <= %(now)s OR expires_at <= %(now)s)
-ORDER BY issued_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED;
+ORDER BY issued_at LIMIT %(limit)s;
 
 -- name: set_sent
 UPDATE vehicle_commands SET sends = %(sends)s, next_send_at = %(next_send_at)s WHERE command_id = %(command_id)s;

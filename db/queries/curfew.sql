@@ -50,13 +50,17 @@ INSERT INTO curfew_watch (vin, judged_at) VALUES (%(vin)s, %(at)s) ON CONFLICT (
 
 -- name: news
 -- Of vehicles seen within one batch, those that have a policy and are not simply going on as they were last seen, and
--- those standing that wait for a start block. `runs` is null where the batch shows both.
+-- those standing that wait for a start block; locked, in one order. `runs` is null where the batch shows both.
 SELECT w.vin, w.running, w.seen_at, w.judged_at, w.next_at, w.quiet_since, w.quiet_until, w.block_from
 FROM unnest(%(vins)s::text[], %(firsts)s::timestamptz[], %(runs)s::boolean[]) AS seen (vin, first_at, runs)
 JOIN curfew_watch w ON w.vin = seen.vin
 WHERE seen.runs IS DISTINCT FROM w.running OR w.seen_at IS NULL OR seen.first_at <= w.seen_at
    OR w.block_from <= %(now)s AND NOT seen.runs
-ORDER BY w.vin;
+ORDER BY w.vin FOR UPDATE OF w;
+
+-- name: lock_watches
+-- Before the commands of these vehicles, and in one order: a judgement takes both in that order too.
+SELECT vin FROM curfew_watch WHERE vin = ANY(%(vins)s) ORDER BY vin FOR UPDATE;
 
 -- name: lock_watch
 SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until, block_from

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db import agents, calls, events, incidents, sos, vehicles
+from db import curfew as db_curfew
 from db.calls import VoiceCall
 from db.events import NewEvent
 from db.pool import Connection
@@ -62,6 +63,8 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
 
 def press_in_app(conn: Connection, pressed: Press, *, now: datetime) -> str:
     """Do as `press`, and end a curfew violation with it; the worker judges all vehicles of a batch after it instead."""
+    incidents.lock(conn)
+    db_curfew.lock_watches(conn, [pressed.vin])
     cid = press(conn, pressed, now=now)
     curfew.judge(conn, pressed.vin, since=pressed.occurred_at, until=now, now=now)
     return cid

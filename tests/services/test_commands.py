@@ -1,14 +1,16 @@
 """Commands to vehicles: when the next start is forbidden, sent again, lifted, and over."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
 from db import commands, events, telemetry, vehicles
+from db import curfew as db_curfew
 from db.commands import Command
-from db.pool import Connection
+from db.pool import Connection, connect
 from db.telemetry import EngineRow, StatusRow
 from ingest.downlink import to_vehicle
 from ingest.inbox import Received
@@ -22,6 +24,7 @@ from schemas.base import format_instant
 from schemas.command import AckStatus
 from schemas.curfew import CurfewExceptionRequest, CurfewPolicyRequest
 from schemas.sos import SosReport
+from stack.server import wait_until
 from tests.api import serving
 
 VIN = "KMHSH81C7LU123456"
@@ -316,3 +319,34 @@ def test_the_api_shows_what_became_of_a_command(car: Connection, database_url: s
     assert (block["type"], block["outcome"], block["reason"]) == ("ENGINE_START_BLOCK", "WITHDRAWN", "STATUS_NOT_FRESH")
     assert (block["issuedAt"], block["expiresAt"]) == ("2026-03-09T21:30:00Z", "2026-03-09T21:31:00Z")
     assert block["ackStatus"] is None
+
+
+def test_a_press_and_a_judgement_of_one_vehicle_take_their_locks_in_one_order(
+    car: Connection, database_url: str
+) -> None:
+    """While a judgement holds the vehicle, a press waits for it; neither is a deadlock's victim."""
+    seen(car, 0)
+    car.commit()
+    body = {"messageId": str(uuid4()), "timestamp": format_instant(after(2))}
+    pressed = Received(f"tcu/v1/{VIN}/up/sos", json.dumps(body).encode(), after(2))
+
+    def press() -> str | None:
+        with connect(database_url, name="tests-press", autocommit=True) as own:
+            return store(own, [pressed], known_vins=set(), now=after(2))[0].cid
+
+    with ThreadPoolExecutor(1) as pool:
+        db_curfew.lock_watch(car, VIN)  # a judgement has begun
+        pressing = pool.submit(press)
+        wait_until(lambda: _waits_for_a_lock(database_url), wait_s=15)
+        apply.release_start(car, VIN, reason="CURFEW_OVER", now=after(1))  # and goes on to the commands
+        car.commit()
+        assert pressing.result(timeout=15) is not None
+    assert [type_ for type_, _, _ in sent(car)] == ["ENGINE_START_BLOCK", "ENGINE_START_RELEASE"]
+
+
+def _waits_for_a_lock(database_url: str) -> bool:
+    with connect(database_url, name="tests", autocommit=True) as own:
+        row = own.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tests-press' AND wait_event_type = 'Lock'"
+        ).fetchone()
+    return row is not None and row[0] == 1
