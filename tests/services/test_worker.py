@@ -137,9 +137,7 @@ def test_an_unreadable_status_is_quarantined_and_the_one_behind_it_stored(
     assert (kept.payload, kept.reason, kept.vin) == (payload, reason, VIN)
 
 
-def test_an_oversized_message_is_quarantined_but_a_press_is_raised(
-    tcu: Connect, conn: Connection
-) -> None:
+def test_an_oversized_message_is_quarantined_but_a_press_is_raised(tcu: Connect, conn: Connection) -> None:
     vehicle = tcu(VIN)
     padding = "x" * MAX_PAYLOAD_BYTES
     vehicle.send(Uplink.STATUS, speedKph=1.0, note=padding)
