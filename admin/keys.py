@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from admin.session import transaction
+from admin.session import print_table, transaction
 from db import keys
 from schemas.access import Role
 
@@ -53,7 +52,7 @@ def list_all() -> None:
             table.add_row(
                 str(key.key_id), key.label, key.role, vehicles, str(key.expires_at or ""), str(key.revoked_at or "")
             )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

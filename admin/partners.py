@@ -6,10 +6,9 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from admin.session import transaction
+from admin.session import print_table, transaction
 from db import partners, webhooks
 from rules.webhooks import SECRET_BYTES, format_secret
 
@@ -60,7 +59,7 @@ def deliveries(
                 one.created_at.isoformat("T", "seconds"),
                 one.next_attempt_at.isoformat("T", "seconds") if one.finished_at is None else "",
             )
-    Console().print(table)
+    print_table(table)
 
 
 def check_url(url: str) -> None:

@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from admin.session import transaction
+from admin.session import print_table, transaction
 from db import agents
 from rules.apply import sos
 
@@ -48,4 +47,4 @@ def list_agents() -> None:
                 agent.availability,
                 agent.changed_at.isoformat("T", "seconds"),
             )
-    Console().print(table)
+    print_table(table)

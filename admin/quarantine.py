@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from admin.session import transaction
+from admin.session import print_table, transaction
 from db import messages
 
 app = typer.Typer(no_args_is_help=True, help="Messages that could not be read or stored.")
@@ -31,7 +30,7 @@ def list_all(
                 item.reason,
                 item.detail,
             )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What every command of `tcu` needs: settings, a transaction, and failures in words."""
+"""What every command of `tcu` needs: settings, a transaction, tables, and failures in words."""
 
 import sys
 from collections.abc import Iterator
@@ -8,12 +8,17 @@ from pathlib import Path
 import typer
 from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
+from rich.console import Console
+from rich.table import Table
 
 from db import pool
 from db.errors import DatabaseError
 from db.pool import Connection
 from db.settings import DatabaseSettings
 from rules.errors import DomainError
+
+_WIDE = 1000
+"""Columns for a reader that has no width of its own; a table takes only those that it needs."""
 
 
 class OperatorSettings(DatabaseSettings):
@@ -37,6 +42,13 @@ def pki_dir() -> Path:
     if directory is None:
         raise typer.BadParameter("TCU_PKI_DIR is not set: run `make up`, then `. .run/env`")
     return directory
+
+
+def print_table(table: Table) -> None:
+    """Print a table whole: folded to a terminal's width, and with one line for each row into a file or pipe."""
+    for column in table.columns:
+        column.overflow = "fold"
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 @contextmanager

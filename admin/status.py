@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from admin.session import transaction
+from admin.session import print_table, transaction
 from db import processes
 from db.processes import STALE_AFTER, Process
 
@@ -37,7 +36,7 @@ def show(
             process.started_at.isoformat("T", "seconds"),
             figures,
         )
-    Console().print(table)
+    print_table(table)
     if missing:
         typer.echo(f"not ready: {', '.join(missing)}", err=True)
         raise typer.Exit(1)

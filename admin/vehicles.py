@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from admin.partners import check_url
-from admin.session import pki_dir, transaction
+from admin.session import pki_dir, print_table, transaction
 from db import vehicles, webhooks
 from mosquitto.pki import issue_vehicle
 from rules.webhooks import SECRET_BYTES, format_secret
@@ -53,7 +52,7 @@ def list_all(limit: int = 100, offset: int = 0) -> None:
     with transaction() as conn:
         for vehicle in vehicles.list_all(conn, limit=limit, offset=offset):
             table.add_row(vehicle.vin, vehicle.make, vehicle.model, str(vehicle.model_year or ""))
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()
