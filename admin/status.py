@@ -26,12 +26,13 @@ def show(
     while (missing := _missing(wanted)) and time.monotonic() < deadline:
         time.sleep(0.2)
     table = Table("process", "ready", "last beat", "since", "figures")
+    now = datetime.now(UTC)
     for process in _read():
         figures = ", ".join(f"{name} {value}" for name, value in sorted(process.figures.items()))
-        age = (datetime.now(UTC) - process.beat_at).total_seconds()
+        age = (now - process.beat_at).total_seconds()
         table.add_row(
             process.name,
-            "yes" if process.ready else "no",
+            readiness(process, now=now),
             f"{age:.0f} s ago",
             process.started_at.isoformat("T", "seconds"),
             figures,
@@ -42,6 +43,13 @@ def show(
         raise typer.Exit(1)
 
 
+def readiness(process: Process, *, now: datetime) -> str:
+    """Return what is to be told of it; what a silent process said last is no news of it."""
+    if now - process.beat_at >= STALE_AFTER:
+        return "silent"
+    return "yes" if process.ready else "no"
+
+
 def _read() -> list[Process]:
     with transaction() as conn:
         return processes.list_all(conn)
@@ -50,5 +58,5 @@ def _read() -> list[Process]:
 def _missing(wanted: list[str]) -> list[str]:
     now = datetime.now(UTC)
     # A process's name begins with its kind, as ingest@host:123.
-    living = {p.name.split("@")[0] for p in _read() if p.ready and now - p.beat_at < STALE_AFTER}
+    living = {p.name.split("@")[0] for p in _read() if readiness(p, now=now) == "yes"}
     return [name for name in wanted if name not in living]
