@@ -125,6 +125,9 @@ def test_a_press_with_bad_fields_keeps_the_good_ones_and_names_the_bad(tcu: Conn
         (b'{"a":' * 3000 + b"1" + b"}" * 3000, "NOT_JSON"),
         (json.dumps(message() | {"messageId": "not-a-uuid"}).encode(), "INVALID_FIELD"),
     ],
+    ids=[
+        "text", "negative", "quoted number", "number as time", "no offset", "NUL", "infinite", "deep", "no uuid",
+    ],
 )  # fmt: skip
 def test_an_unreadable_status_is_quarantined_and_the_one_behind_it_stored(
     tcu: Connect, conn: Connection, payload: bytes, reason: str
