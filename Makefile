@@ -14,7 +14,7 @@ demo: setup ## the whole stack with a simulated fleet in the foreground; DEMO_SE
 	@exec $(PY) -m stack demo
 
 test: setup ## the whole suite on a real broker and a real database; ARGS="-k sos" narrows it
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 up: setup ## the stack in the background; `. .run/env` then points clients and `tcu` at it
 	@$(PY) -m stack up
