@@ -54,6 +54,7 @@ async def sos(stage: Stage) -> None:
         cid, agent_id = await _press_sos(stage, events)
         await _talk(stage, events, cid)
         await _close_sos(stage, events, cid, agent_id)
+    await _look_back(stage, "sos", agent_id)
 
 
 async def rsa(stage: Stage) -> None:
@@ -64,6 +65,7 @@ async def rsa(stage: Stage) -> None:
         cid = await _press_rsa(stage, events)
         ticket = await _dispatch(stage, events, cid)
         await _finish_rsa(stage, events, cid, ticket)
+    await _look_back(stage, "rsa", call_center.AGENT)
 
 
 STORIES: dict[str, Callable[[Stage], Awaitable[None]]] = {"trip": trip, "sos": sos, "rsa": rsa, "curfew": curfew}
@@ -156,6 +158,16 @@ async def _finish_rsa(stage: Stage, events: Seen[Event], cid: str, ticket: str) 
     await stage.seen(events, "RSA_CLOSED", cid, since_s)
     await stage.shown(cid, "CLOSED", since_s)
     await stage.read(call_center.rsa_of_history(stage.api, vin, cid), "rsa/history", cid=cid, status="COMPLETED")
+
+
+async def _look_back(stage: Stage, service: str, agent_id: str) -> None:
+    """The center looks at the volume, its counselor and the system (guides, Scenario 4)."""
+    await stage.read(stage.api.get(f"/{service}/stats"), f"{service}/stats", period="30d")
+    performance = stage.api.get(f"/{service}/agents/{agent_id}/performance")
+    await stage.read(performance, f"{service}/agents performance", agentId=agent_id)
+    if service == "sos":
+        health = await stage.read(stage.api.get("/sos/system/health"), "sos/system/health")
+        stage.tell(Verb.READ, f"the system is {health['status']}", None)
 
 
 def _call(
