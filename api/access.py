@@ -104,6 +104,22 @@ def check_center(principal: Principal) -> None:
         raise ForbiddenError("this is for the call center")
 
 
+def check_operator(principal: Principal) -> None:
+    """Raise ForbiddenError unless the caller operates the system."""
+    if principal.role is not Role.OPERATOR:
+        raise ForbiddenError("this is for the operator")
+
+
+def visible_vins(principal: Principal) -> list[str] | None:
+    """Return the vehicles that lists may show to the caller, None for every one.
+
+    Raises ForbiddenError for those who see no vehicles: partners see dispatches, analysts figures.
+    """
+    if principal.role not in CENTER | _HOLDERS:
+        raise ForbiddenError("this is for those who have vehicles, and for the call center")
+    return None if principal.every_vehicle else sorted(principal.vins)
+
+
 def check_agent(principal: Principal, agent_id: str) -> None:
     """Raise NotFoundError where a counselor asks for another counselor, ForbiddenError for all but the center."""
     check_center(principal)

@@ -23,6 +23,7 @@ from api.routes import (
     curfew,
     curfew_questions,
     operations,
+    overview,
     partners,
     rsa,
     sos,
@@ -34,7 +35,20 @@ from api.settings import ApiSettings
 from db.pool import open_pool
 from schemas.problem import Problem
 
-_ROUTERS = (sos, agents, system, streams, rsa, partners, statistics, curfew, curfew_questions, commands, operations)
+_ROUTERS = (
+    sos,
+    agents,
+    system,
+    streams,
+    rsa,
+    partners,
+    statistics,
+    curfew,
+    curfew_questions,
+    commands,
+    overview,
+    operations,
+)
 _DESCRIPTION = """SOS, roadside assistance and curfew as the SOS, RSA and Curfew API Developer Guides describe them.
 Errors are RFC 9457 problems with a stable `code`; every answer carries `X-Request-ID`.
 A POST may bring an `Idempotency-Key`: the same again within 24 hours has no second effect and gets the same answer,

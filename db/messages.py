@@ -118,6 +118,12 @@ def list_quarantine(conn: Connection, *, limit: int, offset: int, with_replayed:
         ).fetchall()
 
 
+def count_quarantine(conn: Connection, *, with_replayed: bool) -> int:
+    """Return how many quarantined messages there are."""
+    row = conn.execute(_SQL["count_quarantine"], {"with_replayed": with_replayed}).fetchone()
+    return int(row[0]) if row else 0
+
+
 def get_quarantined(conn: Connection, quarantine_id: int) -> Quarantined | None:
     """Return one quarantined message."""
     with conn.cursor(row_factory=class_row(Quarantined)) as cursor:

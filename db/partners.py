@@ -28,3 +28,9 @@ def get(conn: Connection, partner: str) -> Partner | None:
     """Return one dispatch company."""
     with conn.cursor(row_factory=class_row(Partner)) as cursor:
         return cursor.execute(_SQL["get"], {"partner": partner}).fetchone()
+
+
+def list_all(conn: Connection) -> list[Partner]:
+    """Return all dispatch companies by id."""
+    with conn.cursor(row_factory=class_row(Partner)) as cursor:
+        return cursor.execute(_SQL["list_all"]).fetchall()

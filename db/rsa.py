@@ -60,6 +60,7 @@ class RsaIncident:
     provider_located_at: datetime | None = None
     estimated_arrival: datetime | None = None
     arrival_noted: datetime | None = None
+    promised_arrival: datetime | None = None
     estimated_distance_km: float | None = None
     cost_estimate: dict[str, Any] | None = None
     dispatched_at: datetime | None = None

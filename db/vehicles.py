@@ -1,6 +1,6 @@
 """Vehicles and their latest state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,6 +51,39 @@ class VehicleState:
     dtc_codes: list[str] | None
     engine_event: str | None
     engine_event_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetVehicle:
+    """A vehicle with its latest state, as lists show it; units as in `vehicle_status`."""
+
+    vin: str
+    make: str | None
+    model: str | None
+    model_year: int | None
+    license_plate: str | None
+    online: bool | None
+    presence_changed_at: datetime | None
+    occurred_at: datetime | None
+    received_at: datetime | None
+    latitude: float | None
+    longitude: float | None
+    heading_deg: float | None
+    speed_kph: float | None
+    battery_voltage: float | None
+    fuel_level: float | None
+    engine_status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPoint:
+    """Where a vehicle was; units as in `vehicle_status`."""
+
+    occurred_at: datetime
+    latitude: float
+    longitude: float
+    heading_deg: float | None
+    speed_kph: float | None
 
 
 def register(conn: Connection, vins: Iterable[str]) -> None:
@@ -120,3 +153,20 @@ def take_heard(conn: Connection, *, at: datetime, limit: int) -> list[str]:
 def lock(conn: Connection, vins: Iterable[str]) -> None:
     """Keep other writers from issuing commands to these vehicles until the caller's commit."""
     conn.execute(_SQL["lock"], {"vins": sorted(vins)})
+
+
+def fleet(
+    conn: Connection, *, vins: Sequence[str] | None, online: bool | None, limit: int, offset: int
+) -> tuple[list[FleetVehicle], int]:
+    """Return a page of vehicles by VIN with their latest state, and how many there are; None: whichever."""
+    values = {"vins": None if vins is None else list(vins), "online": online, "limit": limit, "offset": offset}
+    with conn.cursor(row_factory=class_row(FleetVehicle)) as cursor:
+        page = cursor.execute(_SQL["fleet"], values).fetchall()
+    row = conn.execute(_SQL["count_fleet"], values).fetchone()
+    return page, int(row[0]) if row else 0
+
+
+def track(conn: Connection, vin: str, *, since: datetime, limit: int) -> list[TrackPoint]:
+    """Return where the vehicle was since an instant, oldest first; of more than the limit the newest."""
+    with conn.cursor(row_factory=class_row(TrackPoint)) as cursor:
+        return cursor.execute(_SQL["track"], {"vin": vin, "since": since, "limit": limit}).fetchall()

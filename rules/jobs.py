@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from db import commands as db_commands
 from db import curfew as db_curfew
-from db import events, idempotency, incidents, messages, processes, webhooks
+from db import events, idempotency, incidents, messages, operations, processes, webhooks
 from db.errors import DatabaseError
 from db.pool import Connection, connect
 from db.processes import Process, try_lead
@@ -30,6 +30,7 @@ POLL_S = 0.5
 EVENTS_KEPT = timedelta(days=7)
 MESSAGE_IDS_KEPT = LATE_MAX + timedelta(days=1)
 PROCESSES_KEPT = timedelta(hours=1)
+SAMPLES_KEPT = timedelta(days=1)
 WEBHOOKS_KEPT = timedelta(days=30)
 """After their end; they hold names, numbers and places, so not for longer than questions about them come."""
 
@@ -79,6 +80,11 @@ def follow_presence(conn: Connection, now: datetime) -> None:
     presence.follow(conn, now=now)
 
 
+def sample_operations(conn: Connection, now: datetime) -> None:
+    """Keep what the processes measure, for the operator's plots."""
+    operations.sample(conn, at=now)
+
+
 def prune(conn: Connection, now: datetime) -> None:
     """Forget what nobody can ask for any more: replayable events, ids of late messages, dead processes."""
     events.prune(conn, now - EVENTS_KEPT)
@@ -86,6 +92,7 @@ def prune(conn: Connection, now: datetime) -> None:
     processes.forget_before(conn, now - PROCESSES_KEPT)
     webhooks.prune(conn, now - WEBHOOKS_KEPT)
     idempotency.prune(conn, now)
+    operations.prune(conn, now - SAMPLES_KEPT)
 
 
 JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
@@ -95,6 +102,7 @@ JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
     announce_exceptions: timedelta(seconds=5),
     send_commands: timedelta(seconds=2),
     follow_presence: timedelta(seconds=30),
+    sample_operations: timedelta(seconds=10),
     prune: timedelta(minutes=10),
 }
 """Each runs in a transaction of its own, late rather than never, and may run twice without effect."""

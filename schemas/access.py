@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from schemas.base import Instant, Wire
+
 
 class Role(StrEnum):
     """What the holder of a key is."""
@@ -13,3 +15,14 @@ class Role(StrEnum):
     PARTNER = "partner"
     ANALYST = "analyst"
     OPERATOR = "operator"
+
+
+class WhoAmI(Wire):
+    """The holder of the key that asks: `vins` are the vehicles, unless `everyVehicle` says that it is all of them."""
+
+    role: Role
+    vins: tuple[str, ...]
+    every_vehicle: bool
+    agent_id: str | None
+    partner: str | None
+    expires_at: Instant | None

@@ -530,7 +530,8 @@ class RsaTimelineLine(Wire):
 class RsaStatusResponse(Wire):
     """Everything about one request (guide, RSA Status Response); `timestamp` says since when the status holds.
 
-    `dispatch` is null where nothing was dispatched or the partner takes no webhooks.
+    `promisedArrival` is the first time of arrival that the partner gave. `dispatch` is null where nothing was
+    dispatched or the partner takes no webhooks.
     """
 
     vin: str
@@ -546,6 +547,10 @@ class RsaStatusResponse(Wire):
     timeline: tuple[RsaTimelineLine, ...]
     estimated_cost: CostEstimate | None
     customer_info: KnownCustomer | None
+    customer_consent: RsaConsent | None
+    breakdown_details: BreakdownDetails
+    agent_id: str | None
+    promised_arrival: Instant | None
     dispatch: DispatchDelivery | None
     anomalies: tuple[str, ...]
 
@@ -598,3 +603,17 @@ class RsaHistoryResponse(Wire):
     total: int
     summary: RsaHistorySummary
     pagination: Pagination
+
+
+class PartnerEntry(Wire):
+    """A dispatch company."""
+
+    partner: str
+    name: str
+    phone: str | None
+
+
+class PartnerList(Wire):
+    """All dispatch companies by id."""
+
+    partners: tuple[PartnerEntry, ...]

@@ -185,6 +185,24 @@ class SosCancelRequest(Wire):
     reason: Text | None = None
 
 
+class SosTakeRequest(Wire):
+    """A counselor takes the incident; `agentId` may be left out where the key is a counselor's own."""
+
+    cid: SosCid
+    vin: Vin | None = None
+    agent_id: ShortText | None = None
+
+
+class SosCallRequest(Wire):
+    """The counselor tells how the voice call goes, where the vehicle does not; `duration` in seconds."""
+
+    cid: SosCid
+    vin: Vin | None = None
+    status: CallStatus
+    session_id: ShortText | None = None
+    duration: Annotated[int, Field(ge=0, le=86_400)] | None = None
+
+
 class Availability(StrEnum):
     """Whether a counselor can take an incident."""
 
@@ -207,6 +225,22 @@ class AgentAvailabilityResponse(Wire):
     name: str
     availability: Availability
     timestamp: Instant
+
+
+class AgentEntry(Wire):
+    """A counselor and since when the availability holds."""
+
+    agent_id: str
+    name: str
+    extension: str | None
+    availability: Availability
+    since: Instant
+
+
+class AgentList(Wire):
+    """All counselors by id."""
+
+    agents: tuple[AgentEntry, ...]
 
 
 class KnownLocation(Wire):
@@ -357,6 +391,15 @@ class SosMoveResponse(Wire):
     timestamp: Instant
 
 
+class SosCallResponse(Wire):
+    """The answer to what the counselor told of a call: the call as the status shows it from now on."""
+
+    cid: str
+    status: SosStatus
+    timestamp: Instant
+    voice_call: VoiceCallStatus
+
+
 class TimelineLine(Wire):
     """What happened, when, and who did it (TCU, APP, SYSTEM, an agent, a partner or a role)."""
 
@@ -364,6 +407,14 @@ class TimelineLine(Wire):
     timestamp: Instant
     description: str
     actor: str
+
+
+class SosCustomer(Wire):
+    """Who is in need, as the press or the vehicle's registration tells."""
+
+    name: str | None
+    phone: str | None
+    passenger_count: int | None
 
 
 class SosStatusResponse(Wire):
@@ -384,6 +435,9 @@ class SosStatusResponse(Wire):
     timeline: tuple[TimelineLine, ...]
     contact_center: ContactCenter
     queue_place: int | None
+    customer_info: SosCustomer
+    customer_consent: SosConsent | None
+    test_call: bool
     anomalies: tuple[str, ...]
 
 

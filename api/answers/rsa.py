@@ -164,6 +164,17 @@ def status_response(
         ),
         estimated_cost=_estimate(incident),
         customer_info=_customer(incident, vehicle),
+        customer_consent=None
+        if incident.customer_consent is None
+        else wire.RsaConsent.model_validate(incident.customer_consent),
+        breakdown_details=wire.BreakdownDetails(
+            symptoms=tuple(incident.symptoms),
+            description=incident.description,
+            dtc_codes=tuple(incident.dtc_codes),
+            battery_voltage=incident.battery_voltage,
+        ),
+        agent_id=incident.agent_id,
+        promised_arrival=incident.promised_arrival,
         dispatch=None
         if delivery is None
         else wire.DispatchDelivery(

@@ -81,6 +81,7 @@ def status_response(
     center: Center,
     telemetry: VehicleState | None,
     *,
+    vehicle: Vehicle,
     now: datetime,
 ) -> wire.SosStatusResponse:
     """Return everything about one incident (SOS Status Response)."""
@@ -109,7 +110,26 @@ def status_response(
         ),
         contact_center=contact_center(center),
         queue_place=center.place,
+        customer_info=wire.SosCustomer(
+            name=vehicle.customer_name,
+            phone=incident.contact_number or vehicle.customer_phone,
+            passenger_count=incident.passenger_count,
+        ),
+        customer_consent=None
+        if incident.customer_consent is None
+        else wire.SosConsent.model_validate(incident.customer_consent),
+        test_call=incident.test_call,
         anomalies=tuple(incident.anomalies),
+    )
+
+
+def call_response(incident: SosIncident, call: VoiceCall, center: Center, *, now: datetime) -> wire.SosCallResponse:
+    """Return the answer to what the counselor told of a call."""
+    return wire.SosCallResponse(
+        cid=incident.cid,
+        status=wire.SosStatus(incident.status),
+        timestamp=incident.updated_at,
+        voice_call=_voice_call(call, center.agent, now=now),
     )
 
 

@@ -2,3 +2,4 @@
 
 BASE = "/api/v1/safety"
 CHILDCARE = "/api/v1/childcare"
+OPERATIONS = "/api/v1/operations"

@@ -27,8 +27,9 @@ from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
 from db import agents, calls, sos, vehicles
 from db.pool import Connection
 from db.sos import SosIncident
+from rules.apply import calls as apply_calls
 from rules.apply import sos as apply
-from rules.errors import NotFoundError
+from rules.errors import NotFoundError, UnprocessableError
 from schemas import sos as wire
 
 router = APIRouter(prefix=BASE, tags=["SOS"], route_class=OncePerKey)
@@ -48,7 +49,7 @@ def get_status(
     """Everything about one incident of the vehicle."""
     now = datetime.now(UTC)
     with pool.connection() as conn:
-        known_vehicle(conn, vin)
+        vehicle = known_vehicle(conn, vin)
         incident = _of_vehicle(conn, vin, cid)
         logs.about(incident.cid)
         response.headers["ETag"] = etag(incident)
@@ -58,6 +59,7 @@ def get_status(
             sos.timeline(conn, incident.cid),
             _center(conn, incident, phone=parts.settings.contact_center_phone, now=now),
             vehicles.state(conn, vin),
+            vehicle=vehicle,
             now=now,
         )
 
@@ -106,6 +108,56 @@ def press(
         incident = apply.of_vehicle(conn, vin, cid)
         center = _center(conn, incident, phone=parts.settings.contact_center_phone, now=now)
         return answers.incident_response(incident, calls.of_incident(conn, cid), center)
+
+
+@router.post(
+    "/vehicles/{vin}/sos/take",
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
+    openapi_extra=asked("sos_take_request"),
+    summary="Counselor takes the incident",
+)
+def take(
+    *, vin: HandledVin, request: wire.SosTakeRequest, caller: Caller, pool: Database, if_match: IfMatch = None
+) -> wire.SosMoveResponse:
+    """Give the incident to the counselor, from the queue or from another; to whom has it already, nothing changes."""
+    expect_same(request.vin, vin, field="vin")
+    access.check_speaks_for(caller, request.agent_id)
+    agent_id = request.agent_id or caller.agent_id
+    if agent_id is None:
+        raise UnprocessableError("expected who takes it: the key is no counselor's own", field="agentId")
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
+        now = datetime.now(UTC)
+        return answers.move_response(apply.take(conn, vin, request.cid, agent_id=agent_id, actor=caller.actor, now=now))
+
+
+@router.post(
+    "/vehicles/{vin}/sos/call",
+    responses=documented(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
+    openapi_extra=asked("sos_call_request"),
+    summary="Counselor tells how the voice call goes",
+)
+def tell_call(
+    *,
+    vin: HandledVin,
+    request: wire.SosCallRequest,
+    caller: Caller,
+    pool: Database,
+    parts: Parts,
+    if_match: IfMatch = None,
+) -> wire.SosCallResponse:
+    """Note what the counselor knows of the call: the same as the vehicle's own word by `up/call`."""
+    expect_same(request.vin, vin, field="vin")
+    logs.about(request.cid)
+    with pool.connection() as conn:
+        known_vehicle(conn, vin)
+        expect_unchanged(conn, if_match, lambda: apply.of_vehicle(conn, vin, request.cid))
+        now = datetime.now(UTC)
+        incident, call = apply_calls.tell(conn, vin, request, actor=caller.actor, now=now)
+        center = _center(conn, incident, phone=parts.settings.contact_center_phone, now=now)
+        return answers.call_response(incident, call, center, now=now)
 
 
 @router.post(

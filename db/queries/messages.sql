@@ -59,3 +59,6 @@ WHERE quarantine_id IN (SELECT quarantine_id FROM quarantine
                         ORDER BY quarantine_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING quarantine_id, topic, payload, vin, kind, reason, detail, cid, first_received_at, received_at, times_received,
           replayed_at;
+
+-- name: count_quarantine
+SELECT count(*) FROM quarantine WHERE %(with_replayed)s OR replayed_at IS NULL;

@@ -4,3 +4,6 @@ ON CONFLICT (partner) DO UPDATE SET name = excluded.name, phone = coalesce(exclu
 
 -- name: get
 SELECT partner, name, phone FROM partners WHERE partner = %(partner)s;
+
+-- name: list_all
+SELECT partner, name, phone FROM partners ORDER BY partner;

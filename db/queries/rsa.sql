@@ -2,7 +2,7 @@
 SELECT i.cid, i.vin, i.status, i.service_type, i.priority, i.source, i.occurred_at, i.received_at, i.anomalies, i.latitude,
        i.longitude, i.accuracy_m, i.address, i.location_description, i.symptoms, i.description, i.dtc_codes,
        i.battery_voltage, i.customer_info, i.customer_consent, i.vehicle_info, i.destination, i.partner, i.partner_ticket_id,
-       i.provider, i.provider_location, i.provider_located_at, i.estimated_arrival, i.arrival_noted,
+       i.provider, i.provider_location, i.provider_located_at, i.estimated_arrival, i.arrival_noted, i.promised_arrival,
        i.estimated_distance_km, i.cost_estimate,
        i.dispatched_at, i.completed_at, i.completion, i.result, i.completion_time, i.closed_at, i.cost,
        i.customer_satisfaction, i.agent_id, i.notes, i.follow_up_required, i.updated_at
@@ -26,7 +26,8 @@ ON CONFLICT DO NOTHING
 RETURNING cid;
 
 -- name: save
--- Everything that moves may change; the caller has loaded the row under the incidents' lock.
+-- Everything that moves may change; the caller has loaded the row under the incidents' lock. What was promised stays until
+-- another partner is sent, which has given no time of arrival.
 UPDATE rsa_incidents SET
     status = %(status)s, service_type = %(service_type)s, priority = %(priority)s, anomalies = %(anomalies)s,
     latitude = %(latitude)s, longitude = %(longitude)s, accuracy_m = %(accuracy_m)s, address = %(address)s,
@@ -36,6 +37,8 @@ UPDATE rsa_incidents SET
     partner = %(partner)s, partner_ticket_id = %(partner_ticket_id)s, provider = %(provider)s,
     provider_location = %(provider_location)s, provider_located_at = %(provider_located_at)s,
     estimated_arrival = %(estimated_arrival)s, arrival_noted = %(arrival_noted)s,
+    promised_arrival = CASE WHEN %(estimated_arrival)s::timestamptz IS NOT NULL
+        THEN coalesce(promised_arrival, %(estimated_arrival)s) END,
     estimated_distance_km = %(estimated_distance_km)s,
     cost_estimate = %(cost_estimate)s, dispatched_at = %(dispatched_at)s, completed_at = %(completed_at)s,
     completion = %(completion)s, result = %(result)s, completion_time = %(completion_time)s, closed_at = %(closed_at)s,

@@ -67,3 +67,27 @@ RETURNING vin;
 -- name: lock
 -- In one order, so that two writers never wait for each other.
 SELECT vin FROM vehicles WHERE vin = ANY(%(vins)s) ORDER BY vin FOR NO KEY UPDATE;
+
+-- name: fleet
+-- A page of vehicles with their latest state, by VIN. NULL for vins: every vehicle; NULL for online: whether or not.
+SELECT v.vin, v.make, v.model, v.model_year, v.license_plate, s.online, s.presence_changed_at, s.occurred_at, s.received_at,
+       s.latitude, s.longitude, s.heading_deg, s.speed_kph, s.battery_voltage, s.fuel_level, s.engine_status
+FROM (SELECT vehicles.vin, make, model, model_year, license_plate
+      FROM vehicles LEFT JOIN vehicle_presence USING (vin)
+      WHERE (%(vins)s::text[] IS NULL OR vehicles.vin = ANY (%(vins)s))
+        AND (%(online)s::boolean IS NULL OR coalesce(online, false) = %(online)s)
+      ORDER BY vehicles.vin LIMIT %(limit)s OFFSET %(offset)s) v
+JOIN vehicle_state s ON s.vin = v.vin ORDER BY v.vin;
+
+-- name: count_fleet
+SELECT count(*) FROM vehicles LEFT JOIN vehicle_presence USING (vin)
+WHERE (%(vins)s::text[] IS NULL OR vin = ANY (%(vins)s))
+  AND (%(online)s::boolean IS NULL OR coalesce(online, false) = %(online)s);
+
+-- name: track
+-- Positions since an instant, oldest first; of more than the limit the newest.
+SELECT * FROM (
+    SELECT occurred_at, latitude, longitude, heading_deg, speed_kph FROM vehicle_status
+    WHERE vin = %(vin)s AND occurred_at >= %(since)s AND latitude IS NOT NULL AND longitude IS NOT NULL
+    ORDER BY occurred_at DESC LIMIT %(limit)s) AS newest
+ORDER BY occurred_at;

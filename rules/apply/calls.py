@@ -1,15 +1,18 @@
 """Voice calls, as the vehicle reports them, and what they do to their incident."""
 
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from db import calls, incidents, messages, rsa, sos
 from db.calls import VoiceCall
 from db.pool import Connection
+from db.sos import SosIncident
 from rules import call as rule
 from rules.apply import rsa as apply_rsa
 from rules.apply import sos as apply_sos
+from rules.errors import IllegalMoveError
 from schemas.call import CallMessage, CallStatus
+from schemas.sos import SosCallRequest
 
 _WORDS = {
     CallStatus.CONNECTING: "Voice call is being set up",
@@ -19,8 +22,13 @@ _WORDS = {
 }
 
 
-def record(conn: Connection, vin: str, message: CallMessage, *, occurred_at: datetime, now: datetime) -> str | None:
-    """Apply a vehicle's call message and return the incident's cid; None where the vehicle has no such incident."""
+def record(
+    conn: Connection, vin: str, message: CallMessage, *, occurred_at: datetime, now: datetime, actor: str = "TCU"
+) -> str | None:
+    """Apply what the vehicle, or the counselor as `actor`, tells of a call and return the incident's cid.
+
+    None where the vehicle has no such incident.
+    """
     incidents.lock(conn)
     cid = message.cid
     if cid is None:
@@ -35,16 +43,39 @@ def record(conn: Connection, vin: str, message: CallMessage, *, occurred_at: dat
         if message.status is CallStatus.CONNECTED:
             emergency = apply_sos.connected(conn, emergency, connected_at=occurred_at, now=now)
             type_ = "SOS_CONNECTED" if first_time else type_
-        apply_sos.note(conn, emergency, at=occurred_at, actor="TCU", description=_words(message))
+        apply_sos.note(conn, emergency, at=occurred_at, actor=actor, description=_words(message))
         apply_sos.announce(conn, emergency, type_, at=occurred_at, call=call)
         return cid
     request = rsa.get(conn, cid)
     if request is not None and request.vin == vin:
         _progress(conn, cid, message, occurred_at=occurred_at, now=now)
-        apply_rsa.note(conn, request, at=occurred_at, actor="TCU", description=_words(message))
+        apply_rsa.note(conn, request, at=occurred_at, actor=actor, description=_words(message))
         apply_rsa.announce(conn, request, "RSA_UPDATED", at=occurred_at)
         return cid
     return None
+
+
+def tell(
+    conn: Connection, vin: str, request: SosCallRequest, *, actor: str, now: datetime
+) -> tuple[SosIncident, VoiceCall]:
+    """Apply what the counselor tells of the call; return the incident and its latest call.
+
+    Raises NotFoundError, and IllegalMoveError where the incident is closed or cancelled.
+    """
+    incidents.lock(conn)
+    incident = apply_sos.of_vehicle(conn, vin, request.cid)
+    if incident.closed_at is not None:
+        raise IllegalMoveError(status=incident.status, action="CALL")
+    said = CallMessage(
+        message_id=str(uuid4()),
+        timestamp=now,
+        status=request.status,
+        cid=request.cid,
+        session_id=request.session_id,
+        duration=request.duration,
+    )
+    record(conn, vin, said, occurred_at=now, now=now, actor=actor)
+    return apply_sos.of_vehicle(conn, vin, request.cid), calls.of_incident(conn, request.cid)[-1]
 
 
 def _progress(conn: Connection, cid: str, message: CallMessage, *, occurred_at: datetime, now: datetime) -> VoiceCall:

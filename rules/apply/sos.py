@@ -11,7 +11,7 @@ from db.pool import Connection
 from db.sos import SosIncident
 from rules import sos as rule
 from rules.apply import commands, curfew
-from rules.errors import ConflictError, NotFoundError
+from rules.errors import ConflictError, IllegalMoveError, NotFoundError
 from schemas.base import format_instant
 from schemas.call import CallStatus
 from schemas.sos import (
@@ -100,6 +100,30 @@ def close(conn: Connection, vin: str, request: SosCloseRequest, *, actor: str, n
         _release(conn, incident.agent_id, now=now)
     curfew.judge(conn, vin, since=now, until=now, now=now)  # driving on inside a curfew counts again
     return closed
+
+
+def take(conn: Connection, vin: str, cid: str, *, agent_id: str, actor: str, now: datetime) -> SosIncident:
+    """Give an open incident to the counselor who asks for it, from the queue or from another counselor.
+
+    Raises NotFoundError, and IllegalMoveError where the incident is over.
+    """
+    incidents.lock(conn)
+    incident = of_vehicle(conn, vin, cid)
+    if agents.get(conn, agent_id) is None:
+        raise NotFoundError(f"there is no agent {agent_id}")
+    if not rule.is_open(incident.status):
+        raise IllegalMoveError(status=incident.status, action="TAKE")
+    if incident.agent_id == agent_id:
+        return incident
+    agents.set_availability(conn, agent_id, "BUSY", at=now)
+    sos.assign(conn, cid, agent_id=agent_id, at=now)
+    taken = of_vehicle(conn, vin, cid)
+    words = f"Taken by {agent_id}" + (f" from {incident.agent_id}" if incident.agent_id else "")
+    note(conn, taken, at=now, actor=actor, description=words)
+    announce(conn, taken, "SOS_UPDATED", at=now)
+    if incident.agent_id is not None:
+        _release(conn, incident.agent_id, now=now)
+    return taken
 
 
 def dispatch(conn: Connection, vin: str, request: SosDispatchRequest, *, actor: str, now: datetime) -> SosIncident:

@@ -25,6 +25,8 @@ BODIES: dict[str, Any] = {
     "GET /vehicles/{vin}/sos/status": None,
     "GET /vehicles/{vin}/sos/history": None,
     "POST /vehicles/{vin}/sos": guide("sos_incident_request"),
+    "POST /vehicles/{vin}/sos/take": {"cid": "SOS_20260307_001", "agentId": AGENT},
+    "POST /vehicles/{vin}/sos/call": {"cid": "SOS_20260307_001", "status": "CONNECTED"},
     "POST /vehicles/{vin}/sos/dispatch": {"cid": "SOS_20260307_001", "serviceType": "POLICE"},
     "POST /vehicles/{vin}/sos/resolve": {"cid": "SOS_20260307_001"},
     "POST /vehicles/{vin}/sos/cancel": {"cid": "SOS_20260307_001"},
@@ -63,6 +65,16 @@ BODIES: dict[str, Any] = {
     "PUT //api/v1/childcare/vehicles/{vin}/consents": {"granted": True},
     "GET //api/v1/childcare/curfew/events": None,
     "GET //api/v1/childcare/curfew/templates": None,
+    "GET //api/v1/me": None,
+    "GET /incidents": None,
+    "GET /sos/agents": None,
+    "GET /partners": None,
+    "GET //api/v1/vehicles": None,
+    "GET //api/v1/vehicles/{vin}/track": None,
+    "GET //api/v1/operations/quarantine": None,
+    "POST //api/v1/operations/quarantine/{quarantineId}/replay": None,
+    "GET //api/v1/operations/processes": None,
+    "GET //api/v1/operations/history": None,
 }
 """A good body for each route that asks for a key."""
 
@@ -95,7 +107,7 @@ def api(database_url: str) -> Iterator[Api]:
 def ask(api: Api, route: str, *, token: str | None, vin: str = VIN, partner: str = PARTNER) -> Any:
     method, path = route.split(" ")
     path = path.replace("{vin}", vin).replace("{partner}", partner).replace("{agentId}", AGENT)
-    path = path.replace("{exceptionId}", "exc_001")
+    path = path.replace("{exceptionId}", "exc_001").replace("{quarantineId}", "1")
     body = BODIES[route]
     if body is not None:
         body = {name: value for name, value in body.items() if name != "vin"}
@@ -219,7 +231,16 @@ def test_a_counselors_list_leaves_out_vehicles_that_the_key_has_not(api: Api) ->
     assert api.call("GET", f"/sos/agents/{AGENT}/incidents").json()["total"] == 1
 
 
+def test_only_the_operator_sees_the_operation(api: Api) -> None:
+    tokens = [api.add_key(f"sk_{role}", role, every_vehicle=True) for role in Role if role is not Role.OPERATOR]
+    found = [route for route in ROUTES if "/operations/" in route]
+    assert len(found) == 4
+    for route in found:
+        assert {ask(api, route, token=token).status_code for token in tokens} == {403}, route
+        assert ask(api, route, token=OPERATOR).status_code in {200, 404}, route
+
+
 def test_an_analyst_gets_no_personal_data(api: Api) -> None:
     token = api.add_key("sk_analyst", Role.ANALYST, every_vehicle=True)
     allowed = [route for route in ROUTES if ask(api, route, token=token).status_code < 400]
-    assert allowed == ["GET /sos/system/health", "GET //api/v1/childcare/curfew/templates"]
+    assert allowed == ["GET /sos/system/health", "GET //api/v1/childcare/curfew/templates", "GET //api/v1/me"]

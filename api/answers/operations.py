@@ -1,0 +1,94 @@
+"""Processes, quarantine and samples as answers."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from db.messages import Quarantined
+from db.operations import Sample
+from db.processes import STALE_AFTER, Process
+from schemas import operations as wire
+
+_SHOWN = 2000
+"""Bytes of a payload that a list shows; `tcu quarantine show` gives all."""
+
+
+def quarantine_entry(item: Quarantined) -> wire.QuarantineEntry:
+    """Return a quarantined message."""
+    return wire.QuarantineEntry(
+        quarantine_id=item.quarantine_id,
+        topic=item.topic,
+        vin=item.vin,
+        kind=item.kind,
+        reason=item.reason,
+        detail=item.detail,
+        cid=item.cid,
+        first_received_at=item.first_received_at,
+        received_at=item.received_at,
+        times_received=item.times_received,
+        replayed_at=item.replayed_at,
+        size=len(item.payload),
+        payload=item.payload[:_SHOWN].decode(errors="replace"),
+    )
+
+
+def process_entry(process: Process, *, now: datetime) -> wire.ProcessEntry:
+    """Return a process; its name begins with its kind, as ingest@host:123."""
+    return wire.ProcessEntry(
+        name=process.name,
+        kind=_kind(process.name),
+        alive=now - process.beat_at < STALE_AFTER,
+        ready=process.ready,
+        started_at=process.started_at,
+        beat_at=process.beat_at,
+        figures=process.figures,
+    )
+
+
+def samples(found: Sequence[Sample]) -> tuple[wire.OperationsSample, ...]:
+    """Return the samples with rates; the first has none, for there is nothing before it."""
+    return tuple(_sample(before, sample) for before, sample in pairwise([None, *found]) if sample is not None)
+
+
+def _sample(before: Sample | None, sample: Sample) -> wire.OperationsSample:
+    ingest, api = _figures("ingest", sample), _figures("api", sample)
+    waiting = [*_named(ingest, "urgent_waiting"), *_named(ingest, "bulk_waiting")]
+    streams = _named(api, "openStreams")
+    return wire.OperationsSample(
+        at=sample.sampled_at,
+        urgent_per_second=_rate("ingest", "urgent_stored", before, sample),
+        bulk_per_second=_rate("ingest", "bulk_stored", before, sample),
+        events_per_second=_rate("rules", "events_numbered", before, sample),
+        lag_seconds=max(_named(ingest, "lag_s"), default=None),
+        waiting=int(sum(waiting)) if waiting else None,
+        stream_lag_seconds=max(_named(api, "streamLagSeconds"), default=None),
+        open_streams=int(sum(streams)) if streams else None,
+        connected_vehicles=sample.connected_vehicles,
+        quarantined=sample.quarantined,
+    )
+
+
+def _rate(kind: str, name: str, before: Sample | None, sample: Sample) -> float | None:
+    """Return how fast a counter grew, summed over the processes that were there before."""
+    if before is None:
+        return None
+    seconds = (sample.sampled_at - before.sampled_at).total_seconds()
+    grown = [
+        figures[name] - before.processes[process][name]
+        for process, figures in sample.processes.items()
+        if _kind(process) == kind and name in figures and name in before.processes.get(process, {})
+    ]
+    return round(sum(grown) / seconds, 2) if grown and seconds > 0 else None
+
+
+def _figures(kind: str, sample: Sample) -> list[dict[str, Any]]:
+    return [figures for name, figures in sample.processes.items() if _kind(name) == kind]
+
+
+def _named(figures: Iterable[dict[str, Any]], name: str) -> list[float]:
+    return [one[name] for one in figures if one.get(name) is not None]
+
+
+def _kind(process: str) -> str:
+    return process.split("@", maxsplit=1)[0]
