@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from admin.session import pki_dir, transaction
+from admin.session import key_secret, pki_dir, transaction
 from db import agents, keys, partners, vehicles
 from mosquitto.pki import issue_vehicle
 from rules.apply import consents, sos
@@ -39,7 +39,14 @@ def seed() -> None:
             agents.put(conn, agent_id, name=name, extension=str(number))
             if new:
                 sos.set_availability(conn, agent_id, "AVAILABLE", now=datetime.now(UTC))
-        keys.put(conn, demo.DEMO_TOKEN, label="the guides' token", role=Role.OPERATOR, every_vehicle=True)
+        keys.put(
+            conn,
+            demo.DEMO_TOKEN,
+            secret=key_secret(),
+            label="the guides' token",
+            role=Role.OPERATOR,
+            every_vehicle=True,
+        )
     for vin in (*demo.DEMO_VINS, *demo.DEMO_FLEET_VINS):
         issue_vehicle(directory, vin)
     typer.echo(f"seeded {len(demo.DEMO_VINS)} + {len(demo.DEMO_FLEET_VINS)} vehicles, {len(demo.DEMO_AGENTS)} agents")

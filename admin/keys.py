@@ -1,17 +1,16 @@
 """`tcu key`: who may use the API."""
 
-import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from admin.session import print_table, transaction
+from admin.session import key_secret, print_table, transaction
 from db import keys
 from schemas.access import Role
 
-app = typer.Typer(no_args_is_help=True, help="API keys: shown once, stored as a hash.")
+app = typer.Typer(no_args_is_help=True, help="API keys: shown once, stored as a keyed hash.")
 
 
 @app.command()
@@ -25,12 +24,13 @@ def add(
     days: Annotated[int | None, typer.Option(help="Days until it expires.")] = None,
 ) -> None:
     """Make a key and print it: it can't be shown again."""
-    token = f"sk_{secrets.token_hex(32)}"
+    token = keys.new_token()
     expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
     with transaction() as conn:
         keys.put(
             conn,
             token,
+            secret=key_secret(),
             label=label,
             role=role,
             vins=vin or (),
@@ -45,19 +45,25 @@ def add(
 @app.command(name="list")
 def list_all() -> None:
     """List the keys without their secrets."""
-    table = Table("number", "label", "role", "vehicles", "expires", "revoked")
+    table = Table("number", "begins", "label", "role", "vehicles", "expires", "revoked")
     with transaction() as conn:
         for key in keys.list_all(conn):
             vehicles = "every" if key.every_vehicle else " ".join(key.vins)
             table.add_row(
-                str(key.key_id), key.label, key.role, vehicles, str(key.expires_at or ""), str(key.revoked_at or "")
+                str(key.key_id),
+                key.prefix,
+                key.label,
+                key.role,
+                vehicles,
+                str(key.expires_at or ""),
+                str(key.revoked_at or ""),
             )
     print_table(table)
 
 
 @app.command()
 def revoke(number: int) -> None:
-    """End a key."""
+    """End a key: nobody gets in with it five seconds later, and the streams it opened are closed by then."""
     with transaction() as conn:
         if not keys.revoke(conn, number, at=datetime.now(UTC)):
             raise ValueError(f"there is no valid key {number}")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -22,11 +22,12 @@ _WIDE = 1000
 
 
 class OperatorSettings(DatabaseSettings):
-    """Read from `TCU_DATABASE_URL` and `TCU_PKI_DIR`."""
+    """Read from `TCU_DATABASE_URL`, `TCU_PKI_DIR` and `TCU_KEY_SECRET`."""
 
     model_config = SettingsConfigDict(env_prefix="TCU_")
 
     pki_dir: Path | None = Field(default=None, description="directory of the certificate authority")
+    key_secret: SecretStr | None = Field(default=None, min_length=32, description="what API keys are hashed with")
 
 
 @contextmanager
@@ -42,6 +43,14 @@ def pki_dir() -> Path:
     if directory is None:
         raise typer.BadParameter("TCU_PKI_DIR is not set: run `make up`, then `. .run/env`")
     return directory
+
+
+def key_secret() -> str:
+    """Return what API keys are hashed with, or end with what to do."""
+    secret = OperatorSettings().key_secret
+    if secret is None:
+        raise typer.BadParameter("TCU_KEY_SECRET is not set: it is that of the api; after `make up`, `. .run/env`")
+    return secret.get_secret_value()
 
 
 def print_table(table: Table) -> None:

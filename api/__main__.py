@@ -10,8 +10,10 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from api import access, logs
+from api import logs
+from api.access import UnauthenticatedError
 from api.app import create_app, end_streams
+from api.key_ring import holder
 from api.settings import ApiSettings, Environment
 from db import keys
 from db.errors import DatabaseError
@@ -67,12 +69,12 @@ def check_demo_token(settings: ApiSettings) -> None:
         return
     try:
         with connect(settings.database_url, name="tcu-api-check") as conn:
-            found = keys.find(conn, DEMO_TOKEN)
+            found = keys.find(conn, DEMO_TOKEN, secret=settings.key_secret.get_secret_value())
     except DatabaseError:
         return
     try:
-        access.authenticate(found, now=datetime.now(UTC))
-    except access.UnauthenticatedError:
+        holder(found, now=datetime.now(UTC))
+    except UnauthenticatedError:
         return
     raise ValueError("the demo's token, printed in public guides, is a valid key here: revoke it (`tcu key revoke`)")
 

@@ -1,28 +1,80 @@
-"""The one place that decides who may do what. A vehicle that is not the caller's does not exist for the caller."""
+"""The one place that decides who may do what. A vehicle that is not the caller's does not exist for the caller.
 
-from dataclasses import dataclass
+Every route and every stream asks `check` by its rule (`api/deps.py`); lists and streams of several vehicles ask
+`sees…`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from db.events import Event
-from db.keys import ApiKey
 from rules.errors import DomainError, NotFoundError
 from schemas.access import Role
 
 
 class Action(StrEnum):
-    """What can be done with a vehicle's incidents, and with its curfew."""
+    """What can be done; each route has one."""
 
-    READ = "READ"
-    REQUEST = "REQUEST"
-    HANDLE = "HANDLE"
+    READ_VEHICLE = "READ_VEHICLE"
+    PRESS_SOS = "PRESS_SOS"
+    HANDLE_SOS = "HANDLE_SOS"
+    PRESS_TEST_SOS = "PRESS_TEST_SOS"
+    REQUEST_RSA = "REQUEST_RSA"
+    HANDLE_RSA = "HANDLE_RSA"
     READ_CURFEW = "READ_CURFEW"
     SET_CURFEW = "SET_CURFEW"
-    CONSENT = "CONSENT"
+    RECORD_CONSENT = "RECORD_CONSENT"
+    WATCH = "WATCH"
+    READ_AGENTS = "READ_AGENTS"
+    SET_AVAILABILITY = "SET_AVAILABILITY"
+    READ_PARTNERS = "READ_PARTNERS"
+    SERVE_DISPATCH = "SERVE_DISPATCH"
+    READ_STATISTICS = "READ_STATISTICS"
+    TEST_SYSTEM = "TEST_SYSTEM"
+    READ_HEALTH = "READ_HEALTH"
+    READ_TEMPLATES = "READ_TEMPLATES"
+    READ_SELF = "READ_SELF"
+    OPERATE = "OPERATE"
+
+
+CENTER = frozenset({Role.AGENT, Role.OPERATOR})
+HOLDERS = frozenset({Role.OWNER, Role.GUARDIAN, Role.DRIVER})
+EVERYONE = frozenset(Role)
+_WIDEST_FIRST = (Role.OPERATOR, Role.AGENT, Role.PARTNER, Role.OWNER, Role.GUARDIAN, Role.DRIVER, Role.ANALYST)
+
+MAY: Mapping[Action, frozenset[Role]] = {
+    # A counselor sees violations as incidents; the rule behind them is the family's.
+    Action.READ_VEHICLE: CENTER | HOLDERS,
+    Action.PRESS_SOS: CENTER | HOLDERS,
+    # Only the center ends an emergency: a customer under threat could be made to.
+    Action.HANDLE_SOS: CENTER,
+    Action.PRESS_TEST_SOS: CENTER,
+    Action.REQUEST_RSA: CENTER | HOLDERS,
+    Action.HANDLE_RSA: CENTER,
+    Action.READ_CURFEW: HOLDERS | {Role.OPERATOR},
+    Action.SET_CURFEW: frozenset({Role.OWNER, Role.GUARDIAN, Role.OPERATOR}),
+    # It is the driver's to give; whoever sets the curfew can't give it in the driver's place.
+    Action.RECORD_CONSENT: frozenset({Role.DRIVER, Role.OPERATOR}),
+    Action.WATCH: EVERYONE - {Role.ANALYST},
+    Action.READ_AGENTS: CENTER,
+    Action.SET_AVAILABILITY: CENTER,
+    Action.READ_PARTNERS: CENTER,
+    Action.SERVE_DISPATCH: frozenset({Role.PARTNER, Role.OPERATOR}),
+    Action.READ_STATISTICS: CENTER,
+    Action.TEST_SYSTEM: CENTER,
+    # They name no vehicle and no person.
+    Action.READ_HEALTH: EVERYONE,
+    Action.READ_TEMPLATES: EVERYONE,
+    Action.READ_SELF: EVERYONE,
+    Action.OPERATE: frozenset({Role.OPERATOR}),
+}
+"""Which role may do what, with the vehicles, the counselor or the partner that the caller has (docs/access.md)."""
 
 
 class UnauthenticatedError(DomainError):
-    """The request brings no key that is valid; `code` says why."""
+    """The request brings nothing that proves who calls; `code` says why."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,53 +88,43 @@ class ForbiddenError(DomainError):
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks: the role, and the vehicles, counselor or partner the key speaks for."""
+class Credential:
+    """What a caller has proven to be: whoever holds the key of this number."""
 
     key_id: int
-    role: Role
-    vins: frozenset[str]
-    every_vehicle: bool
-    agent_id: str | None
-    partner: str | None
-    expires_at: datetime | None
+
+    @property
+    def who(self) -> str:
+        """The caller by name, for records: nothing that lets anybody in."""
+        return f"key:{self.key_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, and what for: roles, each with the vehicles, counselor or partner it is held for."""
+
+    credential: Credential
+    roles: frozenset[Role]
+    vehicles: Mapping[str, frozenset[Role]] = field(default_factory=dict)
+    """What the caller is to each vehicle, by VIN."""
+    of_every_vehicle: frozenset[Role] = frozenset()
+    agent_id: str | None = None
+    partner: str | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def role(self) -> Role | None:
+        """The widest of the caller's roles."""
+        return next((role for role in _WIDEST_FIRST if role in self.roles), None)
 
     @property
     def actor(self) -> str:
         """How timelines name the caller."""
-        return self.agent_id or self.partner or self.role.upper()
+        return self.agent_id or self.partner or (self.role or "nobody").upper()
 
-
-CENTER = frozenset({Role.AGENT, Role.OPERATOR})
-_HOLDERS = frozenset({Role.OWNER, Role.GUARDIAN, Role.DRIVER})
-_MAY = {
-    Action.READ: CENTER | _HOLDERS,
-    Action.REQUEST: CENTER | _HOLDERS,
-    Action.HANDLE: CENTER,
-    # A counselor sees violations as incidents; the rule behind them is the family's.
-    Action.READ_CURFEW: _HOLDERS | {Role.OPERATOR},
-    Action.SET_CURFEW: {Role.OWNER, Role.GUARDIAN, Role.OPERATOR},
-    Action.CONSENT: _HOLDERS | {Role.OPERATOR},
-}
-
-
-def authenticate(key: ApiKey | None, *, now: datetime) -> Principal:
-    """Return who holds the key. Raises UnauthenticatedError for one that is unknown, revoked or expired."""
-    if key is None:
-        raise UnauthenticatedError("KEY_UNKNOWN", "no such key")
-    if key.revoked_at is not None:
-        raise UnauthenticatedError("KEY_REVOKED", "the key was revoked")
-    if key.expires_at is not None and key.expires_at <= now:
-        raise UnauthenticatedError("KEY_EXPIRED", "the key has expired")
-    return Principal(
-        key_id=key.key_id,
-        role=Role(key.role),
-        vins=frozenset(key.vins),
-        every_vehicle=key.every_vehicle,
-        agent_id=key.agent_id,
-        partner=key.partner,
-        expires_at=key.expires_at,
-    )
+    def roles_for(self, vin: str) -> frozenset[Role]:
+        """Return what the caller is to this vehicle; nothing where it is not the caller's."""
+        return self.of_every_vehicle | self.vehicles.get(vin, frozenset())
 
 
 def no_vehicle() -> NotFoundError:
@@ -90,80 +132,78 @@ def no_vehicle() -> NotFoundError:
     return NotFoundError("there is no such vehicle")
 
 
-def check_vehicle(principal: Principal, vin: str, action: Action) -> None:
-    """Raise NotFoundError where the vehicle is not the caller's, ForbiddenError where the action is not."""
-    if principal.role not in CENTER | _HOLDERS or not _has(principal, vin):
-        raise no_vehicle()
-    if principal.role not in _MAY[action]:
-        raise ForbiddenError(f"{principal.role} may not do this")
-
-
-def check_center(principal: Principal) -> None:
-    """Raise ForbiddenError unless the caller works in the call center."""
-    if principal.role not in CENTER:
-        raise ForbiddenError("this is for the call center")
-
-
-def check_operator(principal: Principal) -> None:
-    """Raise ForbiddenError unless the caller operates the system."""
-    if principal.role is not Role.OPERATOR:
-        raise ForbiddenError("this is for the operator")
-
-
-def visible_vins(principal: Principal) -> list[str] | None:
-    """Return the vehicles that lists may show to the caller, None for every one.
-
-    Raises ForbiddenError for those who see no vehicles: partners see dispatches, analysts figures.
-    """
-    if principal.role not in CENTER | _HOLDERS:
-        raise ForbiddenError("this is for those who have vehicles, and for the call center")
-    return None if principal.every_vehicle else sorted(principal.vins)
-
-
-def check_agent(principal: Principal, agent_id: str) -> None:
-    """Raise NotFoundError where a counselor asks for another counselor, ForbiddenError for all but the center."""
-    check_center(principal)
-    if principal.role is Role.AGENT and principal.agent_id not in {None, agent_id}:
+def check(
+    principal: Principal,
+    action: Action,
+    *,
+    vin: str | None = None,
+    agent_id: str | None = None,
+    partner: str | None = None,
+) -> None:
+    """Raise NotFoundError for what is not the caller's, ForbiddenError for what is and is not the caller's to do."""
+    if partner is not None:
+        _check_partner(principal, partner)
+    roles = principal.roles
+    if vin is not None:
+        roles = principal.roles_for(vin)
+        if not roles & (CENTER | HOLDERS):
+            raise no_vehicle()
+    if not roles & MAY[action]:
+        raise ForbiddenError(f"this is not for {_named(roles)}")
+    if agent_id is not None and not _is_agent(principal, agent_id):
         raise NotFoundError(f"there is no agent {agent_id}")
 
 
 def check_speaks_for(principal: Principal, agent_id: str | None) -> None:
     """Raise ForbiddenError where a counselor's key names another counselor as the one who acts."""
-    if agent_id is not None and principal.role is Role.AGENT and principal.agent_id not in {None, agent_id}:
+    if agent_id is not None and not _is_agent(principal, agent_id):
         raise ForbiddenError("the key speaks for another agent")
-
-
-def check_partner(principal: Principal, partner: str) -> None:
-    """Raise NotFoundError unless the caller is this partner, or the operator who may speak for any."""
-    if principal.role is Role.OPERATOR or (principal.role is Role.PARTNER and principal.partner == partner):
-        return
-    raise NotFoundError("there is no such partner")
-
-
-def check_stream(principal: Principal) -> None:
-    """Raise ForbiddenError for those who may see no personal data."""
-    if principal.role is Role.ANALYST:
-        raise ForbiddenError("analysts see no personal data")
 
 
 def sees_dispatches_of(principal: Principal, vin: str) -> bool:
     """Tell whether one who may speak for a partner may do so of this vehicle: a partner has none, an operator may."""
-    return principal.role is Role.PARTNER or _has(principal, vin)
+    return Role.PARTNER in principal.roles or bool(principal.roles_for(vin))
 
 
 def sees_incidents_of(principal: Principal, vin: str) -> bool:
     """Tell whether lists over several vehicles may show this one's incidents to the caller."""
-    return principal.role in CENTER | _HOLDERS and _has(principal, vin)
+    return bool(principal.roles_for(vin) & MAY[Action.READ_VEHICLE])
+
+
+def visible_vins(principal: Principal) -> list[str] | None:
+    """Return the vehicles that lists may show to the caller, None for every one."""
+    seeing = MAY[Action.READ_VEHICLE]
+    if principal.of_every_vehicle & seeing:
+        return None
+    return sorted(vin for vin, roles in principal.vehicles.items() if roles & seeing)
+
+
+def sees_tests(principal: Principal) -> bool:
+    """Tell whether lists and streams show test calls to the caller."""
+    return Role.OPERATOR in principal.roles
 
 
 def sees(principal: Principal, event: Event) -> bool:
     """Tell whether the caller's streams show this event: own vehicles, own dispatches; test calls to operators only."""
-    if event.data.get("testCall") is True and principal.role is not Role.OPERATOR:
+    if event.data.get("testCall") is True and not sees_tests(principal):
         return False
-    if principal.role is Role.PARTNER:
-        return principal.partner is not None and event.partner == principal.partner
-    return sees_incidents_of(principal, event.vin)
+    if sees_incidents_of(principal, event.vin):
+        return True
+    return Role.PARTNER in principal.roles and principal.partner is not None and event.partner == principal.partner
 
 
-def _has(principal: Principal, vin: str) -> bool:
-    return principal.every_vehicle or vin in principal.vins
+def _check_partner(principal: Principal, partner: str) -> None:
+    if Role.OPERATOR in principal.roles or (Role.PARTNER in principal.roles and principal.partner == partner):
+        return
+    raise NotFoundError("there is no such partner")
+
+
+def _is_agent(principal: Principal, agent_id: str) -> bool:
+    """Tell whether the caller may act as this counselor: an agent's key without a name is the whole center's."""
+    if Role.OPERATOR in principal.roles or Role.AGENT not in principal.roles:
+        return True
+    return principal.agent_id in {None, agent_id}
+
+
+def _named(roles: frozenset[Role]) -> str:
+    return " or ".join(sorted(roles)) or "a caller without a role"

@@ -9,14 +9,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from api import errors
+from api.deps import rules_of
 from api.hub import Hub
+from api.key_ring import KeyRing
 from api.metrics import Metrics
 from api.observe import Observe
+from api.open_streams import OpenStreams
 from api.reader import EventReader
 from api.readiness import keep_beating
-from api.resources import KeyRing, Resources
+from api.resources import Resources
 from api.routes import (
     agents,
     commands,
@@ -56,6 +60,10 @@ marked `Idempotency-Replayed: true`; with another body it is 422, while the firs
 The status of an incident carries an `ETag`; with it as `If-Match`, a change is 412 where somebody else was first."""
 
 
+OPEN = frozenset({"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+"""Routes that tell nothing of anybody, so they need no key."""
+
+
 def create_app(settings: ApiSettings) -> FastAPI:
     """Return the application; it connects when its lifespan begins."""
     metrics = Metrics()
@@ -70,8 +78,19 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(Observe, metrics=metrics)
     for module in _ROUTERS:
         app.include_router(module.router)
+    check_rules(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def check_rules(app: FastAPI) -> None:
+    """Raise TypeError for a route that anybody could ask: one that is not open and has no access rule, or several."""
+    for route in iter_route_contexts(app.routes):
+        if route.path in OPEN:
+            continue
+        rules = rules_of(route.dependant) if isinstance(route.original_route, APIRoute) else []
+        if len(rules) != 1:
+            raise TypeError(f"expected one access rule of {route.path}, not {len(rules)}")
 
 
 def end_streams(app: FastAPI) -> None:
@@ -89,17 +108,19 @@ def _lifespan(settings: ApiSettings, metrics: Metrics) -> Callable[[FastAPI], Ab
         pool = open_pool(settings.database_url, name="tcu-api", max_size=settings.api_connections)
         hub = Hub(metrics, bound=settings.stream_queue)
         reader = EventReader(settings.database_url, hub, asyncio.get_running_loop(), name="tcu-api-events")
-        parts = Resources(settings, name, pool, KeyRing(pool, settings.environment), hub, reader, metrics)
+        key_ring = KeyRing(pool, settings.key_secret, settings.environment)
+        parts = Resources(settings, name, pool, key_ring, hub, OpenStreams(key_ring), reader, metrics)
         app.state.resources = parts
         reader.start()
-        beating = asyncio.create_task(keep_beating(parts))
+        tasks = [asyncio.create_task(keep_beating(parts)), asyncio.create_task(parts.open_streams.keep_checking())]
         try:
             yield
         finally:
             end_streams(app)
-            beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await beating
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await asyncio.to_thread(reader.join)
             await asyncio.to_thread(pool.close)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api import access
@@ -49,55 +50,60 @@ async def pool(parts: Parts) -> Pool:
 
 
 Caller = Annotated[Principal, Depends(principal)]
-Key = Annotated[str, Depends(token)]
 Database = Annotated[Pool, Depends(pool)]
+
+
+class Rule:
+    """The access rule of a route: what its caller is about to do. Each route but the open ones has one."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def __call__(self, caller: Caller) -> Principal:
+        """Return the caller. Raises ForbiddenError."""
+        access.check(caller, self.action)
+        return caller
+
 
 # A malformed VIN is answered as an unknown vehicle, so the pattern only documents.
 _VinPath = Annotated[str, Path(json_schema_extra={"pattern": VIN_PATTERN}, examples=["KMHSH81C7LU123456"])]
 
 
-async def _readable(vin: _VinPath, caller: Caller) -> str:
-    access.check_vehicle(caller, vin, Action.READ)
-    return vin
+class OfVehicle(Rule):
+    """The rule of a route about the vehicle of its path."""
+
+    async def __call__(self, caller: Caller, vin: _VinPath) -> str:  # type: ignore[override]
+        """Return the VIN. Raises NotFoundError and ForbiddenError."""
+        access.check(caller, self.action, vin=vin)
+        return vin
 
 
-async def _requestable(vin: _VinPath, caller: Caller) -> str:
-    access.check_vehicle(caller, vin, Action.REQUEST)
-    return vin
+_AgentPath = Annotated[str, Path(alias="agentId", pattern=r"^[A-Za-z0-9_.\-]{1,128}$", examples=["AGENT_001"])]
 
 
-async def _handled(vin: _VinPath, caller: Caller) -> str:
-    access.check_vehicle(caller, vin, Action.HANDLE)
-    return vin
+class OfAgent(Rule):
+    """The rule of a route about the counselor of its path."""
+
+    async def __call__(self, caller: Caller, agent_id: _AgentPath) -> str:  # type: ignore[override]
+        """Return the counselor's id. Raises ForbiddenError and NotFoundError."""
+        access.check(caller, self.action, agent_id=agent_id)
+        return agent_id
 
 
-async def _curfew_readable(vin: _VinPath, caller: Caller) -> str:
-    access.check_vehicle(caller, vin, Action.READ_CURFEW)
-    return vin
+def rules_of(dependant: Dependant) -> list[Rule]:
+    """Return the access rules that a request of a route is held to, by what FastAPI knows of its dependencies."""
+    own = [dependant.call] if isinstance(dependant.call, Rule) else []
+    return own + [rule for one in dependant.dependencies for rule in rules_of(one)]
 
 
-async def _curfew_settable(vin: _VinPath, caller: Caller) -> str:
-    access.check_vehicle(caller, vin, Action.SET_CURFEW)
-    return vin
-
-
-async def _consentable(vin: _VinPath, caller: Caller) -> str:
-    access.check_vehicle(caller, vin, Action.CONSENT)
-    return vin
-
-
-ReadableVin = Annotated[str, Depends(_readable)]
+ReadableVin = Annotated[str, Depends(OfVehicle(Action.READ_VEHICLE))]
 """The path's VIN, whose incidents the caller may read."""
-RequestableVin = Annotated[str, Depends(_requestable)]
-"""The path's VIN, for which the caller may ask for help."""
-HandledVin = Annotated[str, Depends(_handled)]
-"""The path's VIN, whose incidents the caller works on in the call center."""
-CurfewReadableVin = Annotated[str, Depends(_curfew_readable)]
+ReadableAgent = Annotated[str, Depends(OfAgent(Action.READ_AGENTS))]
+"""The path's counselor, whose work the caller may see."""
+CurfewReadableVin = Annotated[str, Depends(OfVehicle(Action.READ_CURFEW))]
 """The path's VIN, whose curfew the caller may know."""
-CurfewSettableVin = Annotated[str, Depends(_curfew_settable)]
+CurfewSettableVin = Annotated[str, Depends(OfVehicle(Action.SET_CURFEW))]
 """The path's VIN, whose curfew the caller decides on."""
-ConsentableVin = Annotated[str, Depends(_consentable)]
-"""The path's VIN, for whose driver the caller may record consent."""
 
 
 def known_vehicle(conn: Connection, vin: str) -> vehicles.Vehicle:

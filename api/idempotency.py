@@ -58,7 +58,6 @@ class Attempt:
     """One request that brings a key: which one it is, and the hash of what it says."""
 
     pool: Pool
-    key_id: int
     request_hash: bytes
     fingerprint: bytes
 
@@ -66,9 +65,9 @@ class Attempt:
 async def _attempt(request: Request, caller: Caller, pool: Database, key: _Key = None) -> Attempt | None:
     if key is None:
         return None
-    named = "\0".join((str(caller.key_id), request.method, key, request.url.path))
+    named = "\0".join((caller.credential.who, request.method, key, request.url.path))
     said = b"\0".join((request.headers.get("if-match", "").encode("latin-1"), await request.body()))
-    return Attempt(pool, caller.key_id, hashlib.sha256(named.encode()).digest(), hashlib.sha256(said).digest())
+    return Attempt(pool, hashlib.sha256(named.encode()).digest(), hashlib.sha256(said).digest())
 
 
 class OncePerKey(APIRoute):
@@ -124,7 +123,7 @@ def _answer_once(attempt: Attempt, endpoint: Callable[..., Any], kwargs: dict[st
             raise  # the same again is meant to be tried
         except DomainError as error:
             answer = _kept(attempt, errors.of_domain(error), status=status)
-        idempotency.keep(conn, attempt.request_hash, answer, key_id=attempt.key_id, now=now)
+        idempotency.keep(conn, attempt.request_hash, answer, now=now)
     return _response(answer, replayed=False)
 
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -20,6 +20,7 @@ class ApiSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TCU_", extra="ignore", frozen=True)
 
     database_url: str = Field(description="PostgreSQL with TimescaleDB, as postgresql://user:password@host:port/name")
+    key_secret: SecretStr = Field(min_length=32, description="what API keys are hashed with; as `openssl rand -hex 32`")
     api_host: str = Field(default="127.0.0.1", description="address to listen on")
     api_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     environment: Environment = Field(default=Environment.PRODUCTION, description="demo or production")

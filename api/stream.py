@@ -1,10 +1,8 @@
 """Server-sent events: resume by `Last-Event-ID`, then live, each event once and in order (design, section 6)."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 from fastapi.concurrency import run_in_threadpool
@@ -13,8 +11,8 @@ from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
 from api import access
-from api.access import Principal, UnauthenticatedError
-from api.hub import Hub, Sent, Subscription, encode
+from api.access import Principal
+from api.hub import Sent, Subscription, encode
 from api.resources import Resources
 from db import events
 from db.errors import Unavailable
@@ -22,8 +20,8 @@ from db.events import Event, KnownRange
 from db.pool import Pool
 
 PING_S = 15
-RECHECK_S = 60.0
-_RECHECK_AGAIN_S = 5.0
+_POSITION_S = 60.0
+"""A stream that has sent nothing for so long tells its client from where to resume."""
 _PAGE = 500
 _LONGEST_NUMBER = 18
 _log = structlog.get_logger()
@@ -41,7 +39,7 @@ class Start:
 
 
 async def open_stream(
-    parts: Resources, *, key: str, caller: Principal, service: str, vin: str | None, last_event_id: str | None
+    parts: Resources, *, caller: Principal, service: str, vin: str | None, last_event_id: str | None
 ) -> EventSourceResponse:
     """Return a stream of the service's events that the caller may see.
 
@@ -61,8 +59,8 @@ async def open_stream(
     except BaseException:
         parts.hub.unsubscribe(subscription)
         raise
-    stream = _Stream(parts, key, caller, subscription, start)
-    return _Response(stream, parts.hub, send_timeout=parts.settings.stream_send_timeout_s)
+    parts.open_streams.add(subscription, caller)
+    return _Response(parts, _Stream(parts, subscription, start))
 
 
 def begin_at(last_event_id: str, known: KnownRange, *, position: int) -> Start:
@@ -81,28 +79,26 @@ def begin_at(last_event_id: str, known: KnownRange, *, position: int) -> Start:
 class _Response(EventSourceResponse):
     """Ends its registration however the response ends, also before the first event."""
 
-    def __init__(self, stream: "_Stream", hub: Hub, *, send_timeout: float) -> None:
-        super().__init__(stream.blocks(), ping=PING_S, send_timeout=send_timeout)
-        self._hub = hub
+    def __init__(self, parts: Resources, stream: "_Stream") -> None:
+        super().__init__(stream.blocks(), ping=PING_S, send_timeout=parts.settings.stream_send_timeout_s)
+        self._parts = parts
         self._subscription = stream.subscription
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._hub.unsubscribe(self._subscription)
+            self._parts.open_streams.remove(self._subscription)
+            self._parts.hub.unsubscribe(self._subscription)
 
 
 class _Stream:
     """What one client is sent."""
 
-    def __init__(self, parts: Resources, key: str, caller: Principal, subscription: Subscription, start: Start) -> None:
+    def __init__(self, parts: Resources, subscription: Subscription, start: Start) -> None:
         self.subscription = subscription
         self._parts = parts
-        self._key = key
-        self._caller = caller
         self._start = start
-        self._check_at_s = asyncio.get_running_loop().time() + self._until_check_s()
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Give the blocks to send; ends when the client has to come again."""
@@ -114,12 +110,9 @@ class _Stream:
         if self.subscription.ended:
             return
         done = max(done, self._start.after, self.subscription.position)
-        loop = asyncio.get_running_loop()
         while True:
-            if loop.time() >= self._check_at_s and not await self._still_valid():
-                return
             try:
-                live = await self.subscription.next(timeout_s=max(0.0, self._check_at_s - loop.time()))
+                live = await self.subscription.next(timeout_s=_POSITION_S)
             except TimeoutError:
                 if self.subscription.waiting():
                     continue
@@ -147,25 +140,6 @@ class _Stream:
                 if event.sequence <= until and self.subscription.wants(event):
                     yield encode(event)
             after = page[-1].sequence if page else until
-
-    async def _still_valid(self) -> bool:
-        """Tell whether the key still gives the same rights; with other rights the client comes again."""
-        loop = asyncio.get_running_loop()
-        try:
-            found = await run_in_threadpool(self._parts.key_ring.ask, self._key)
-        except UnauthenticatedError:
-            return False
-        except Unavailable:
-            self._check_at_s = loop.time() + _RECHECK_AGAIN_S  # without the database there are no events either
-            return True
-        self._check_at_s = loop.time() + self._until_check_s()
-        return found == self._caller
-
-    def _until_check_s(self) -> float:
-        expires_at = self._caller.expires_at
-        if expires_at is None:
-            return RECHECK_S
-        return max(0.0, min(RECHECK_S, (expires_at - datetime.now(UTC)).total_seconds()))
 
 
 def _known_range(pool: Pool) -> KnownRange:

@@ -36,9 +36,9 @@ def answer(conn: Connection, request_hash: bytes, *, now: datetime) -> KeptAnswe
         return cursor.execute(_SQL["answer"], {"request_hash": request_hash, "since": now - KEPT}).fetchone()
 
 
-def keep(conn: Connection, request_hash: bytes, answer: KeptAnswer, *, key_id: int, now: datetime) -> None:
+def keep(conn: Connection, request_hash: bytes, answer: KeptAnswer, *, now: datetime) -> None:
     """Keep an answer in the transaction of its effect."""
-    conn.execute(_SQL["keep"], asdict(answer) | {"request_hash": request_hash, "key_id": key_id, "answered_at": now})
+    conn.execute(_SQL["keep"], asdict(answer) | {"request_hash": request_hash, "answered_at": now})
 
 
 def prune(conn: Connection, now: datetime) -> int:

@@ -1,8 +1,10 @@
-"""API keys by their hash."""
+"""API keys: stored as a keyed hash, found by their first characters."""
 
 import hashlib
+import hmac
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from psycopg.rows import class_row
@@ -11,6 +13,7 @@ from db.pool import Connection
 from db.statements import statements
 
 _SQL = statements("keys")
+_PREFIX_LENGTH = len("sk_") + 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,8 @@ class ApiKey:
     """Who holds a key: the role, and the vehicles, counselor or partner it speaks for."""
 
     key_id: int
+    prefix: str
+    key_hash: bytes = field(repr=False)
     label: str
     role: str
     vins: list[str]
@@ -28,15 +33,26 @@ class ApiKey:
     revoked_at: datetime | None
 
 
-def hash_key(token: str) -> bytes:
-    """Return what is stored of a key. Plain SHA-256: the keys have 256 random bits, so nothing can be guessed."""
-    return hashlib.sha256(token.encode()).digest()
+def new_token() -> str:
+    """Return a new key: `sk_`, eight characters that name it in lists and logs, and 256 random bits."""
+    return f"sk_{secrets.token_hex(36)}"
+
+
+def prefix_of(token: str) -> str:
+    """Return the part of a key that is no secret."""
+    return token[:_PREFIX_LENGTH]
+
+
+def hash_key(token: str, *, secret: str) -> bytes:
+    """Return what is stored of a key: who reads the database and not the secret can neither use nor make one."""
+    return hmac.digest(secret.encode(), token.encode(), hashlib.sha256)
 
 
 def put(
     conn: Connection,
     token: str,
     *,
+    secret: str,
     label: str,
     role: str,
     vins: Sequence[str] = (),
@@ -49,7 +65,8 @@ def put(
     row = conn.execute(
         _SQL["put"],
         {
-            "key_hash": hash_key(token),
+            "prefix": prefix_of(token),
+            "key_hash": hash_key(token, secret=secret),
             "label": label,
             "role": role,
             "vins": list(vins),
@@ -63,10 +80,18 @@ def put(
     return int(row[0])
 
 
-def find(conn: Connection, token: str) -> ApiKey | None:
+def find(conn: Connection, token: str, *, secret: str) -> ApiKey | None:
     """Return the key as stored, also an expired or revoked one; None for an unknown token."""
     with conn.cursor(row_factory=class_row(ApiKey)) as cursor:
-        return cursor.execute(_SQL["find"], {"key_hash": hash_key(token)}).fetchone()
+        alike = cursor.execute(_SQL["find"], {"prefix": prefix_of(token)}).fetchall()
+    hashed = hash_key(token, secret=secret)
+    return next((key for key in alike if hmac.compare_digest(key.key_hash, hashed)), None)
+
+
+def by_number(conn: Connection, key_ids: Sequence[int]) -> list[ApiKey]:
+    """Return these keys, also expired and revoked ones, in no order."""
+    with conn.cursor(row_factory=class_row(ApiKey)) as cursor:
+        return cursor.execute(_SQL["by_number"], {"key_ids": list(key_ids)}).fetchall()
 
 
 def list_all(conn: Connection) -> list[ApiKey]:

@@ -20,7 +20,7 @@ class Role(StrEnum):
 class WhoAmI(Wire):
     """The holder of the key that asks: `vins` are the vehicles, unless `everyVehicle` says that it is all of them."""
 
-    role: Role
+    role: Role | None
     vins: tuple[str, ...]
     every_vehicle: bool
     agent_id: str | None

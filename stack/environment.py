@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mosquitto import pki
 from schemas.demo import CONTACT_CENTER_PHONE, DEMO_TOKEN
 from stack import broker, postgres
-from stack.places import CHECKOUT, Places, remembered_ports
+from stack.places import CHECKOUT, Places, remembered_ports, secret
 from stack.server import ServerCommand
 
 HOST = "127.0.0.1"
@@ -22,6 +22,7 @@ CLIENT_SETTINGS = (
     "TCU_MQTT_CA",
     "TCU_PKI_DIR",
     "TCU_DATABASE_URL",
+    "TCU_KEY_SECRET",
     "TCU_DEMO_TOKEN",
     EMBEDDED,
 )
@@ -43,6 +44,7 @@ def settle(places: Places) -> Settings:
     values = {
         "TCU_ENVIRONMENT": "demo",
         "TCU_DEMO_TOKEN": DEMO_TOKEN,
+        "TCU_KEY_SECRET": own.get("TCU_KEY_SECRET") or secret(places.state, "key-secret"),
         "TCU_CONTACT_CENTER_PHONE": CONTACT_CENTER_PHONE,
         "TCU_API_HOST": HOST,
         "TCU_API_PORT": own.get("TCU_API_PORT", str(ports["api"])),

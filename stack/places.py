@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import random
+import secrets
 import shutil
 import socket
 import tempfile
@@ -54,6 +55,16 @@ def make_state(state: Path) -> None:
         if not directory.exists():
             directory.mkdir()
             directory.chmod(0o711)
+
+
+def secret(state: Path, name: str) -> str:
+    """Return a secret of this stack: random, made once, readable for its user only."""
+    file = state / name
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as new:
+            new.write(secrets.token_hex(32))
+    return file.read_text()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ PARTNER = "SAMSUNG_FIRE"
 OTHER_PARTNER = "HYUNDAI_ROAD"
 AGENT = "AGENT_001"
 OPERATOR = "sk_operator"
+KEY_SECRET = "the secret of all tests, 32 characters or more"
 
 # To pytest's log capture instead of the terminal.
 structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.stdlib.LoggerFactory())
@@ -53,8 +55,15 @@ class Api:
     def add_key(self, token: str, role: Role, **rights: Any) -> str:
         """Store a key and return it."""
         with connect(self.database_url, name="tests") as conn:
-            keys.put(conn, token, label="test", role=role, **rights)
+            keys.put(conn, token, secret=KEY_SECRET, label="test", role=role, **rights)
         return token
+
+    def revoke(self, token: str) -> None:
+        """End a key."""
+        with connect(self.database_url, name="tests") as conn:
+            found = keys.find(conn, token, secret=KEY_SECRET)
+            assert found is not None
+            assert keys.revoke(conn, found.key_id, at=datetime.now(UTC))
 
     def sequence(self) -> int:
         """Number the events, as the rules process does, and return how many there were."""
@@ -73,14 +82,19 @@ def seed(database_url: str) -> None:
         agents.put(conn, AGENT, name="Kim Counselor", extension="801")
         partners.put(conn, PARTNER, name="Samsung Fire")
         partners.put(conn, OTHER_PARTNER, name="Hyundai Road")
-        keys.put(conn, OPERATOR, label="operator", role=Role.OPERATOR, every_vehicle=True)
+        keys.put(conn, OPERATOR, secret=KEY_SECRET, label="operator", role=Role.OPERATOR, every_vehicle=True)
 
 
 @contextmanager
 def serving(database_url: str, **settings: Any) -> Iterator[Api]:
     """Give the seeded API, ready; ends its streams and the server."""
     seed(database_url)
-    chosen = {"environment": Environment.DEMO, "contact_center_phone": "1588-1234", "api_port": 0} | settings
+    chosen = {
+        "environment": Environment.DEMO,
+        "contact_center_phone": "1588-1234",
+        "api_port": 0,
+        "key_secret": KEY_SECRET,
+    } | settings
     parsed = ApiSettings(database_url=database_url, **chosen)
     app = create_app(parsed)
     listener = listen(parsed)

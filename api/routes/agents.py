@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends
 
 from api import access
+from api.access import Action
 from api.answers import sos as answers
-from api.deps import Caller, Database, expect_same
+from api.deps import Caller, Database, OfAgent, ReadableAgent, expect_same
 from api.errors import documented
 from api.examples import asked, told
 from api.routes import BASE
@@ -20,8 +21,6 @@ from schemas import sos as wire
 
 router = APIRouter(prefix=BASE, tags=["SOS"])
 
-AgentId = Annotated[str, Path(alias="agentId", pattern=r"^[A-Za-z0-9_.\-]{1,128}$", examples=["AGENT_001"])]
-
 
 @router.get(
     "/sos/agents/{agentId}/incidents",
@@ -29,10 +28,9 @@ AgentId = Annotated[str, Path(alias="agentId", pattern=r"^[A-Za-z0-9_.\-]{1,128}
     summary="Agent Active SOS Incidents Query",
 )
 def get_incidents(
-    agent_id: AgentId, caller: Caller, pool: Database, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0
+    agent_id: ReadableAgent, caller: Caller, pool: Database, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0
 ) -> wire.AgentIncidentsResponse:
     """The counselor's open incidents, oldest first."""
-    access.check_agent(caller, agent_id)
     now = datetime.now(UTC)
     with pool.connection() as conn:
         if agents.get(conn, agent_id) is None:
@@ -58,10 +56,11 @@ def get_incidents(
     summary="Counselor starts, pauses or ends work",
 )
 def put_availability(
-    agent_id: AgentId, request: wire.AgentAvailabilityRequest, caller: Caller, pool: Database
+    agent_id: Annotated[str, Depends(OfAgent(Action.SET_AVAILABILITY))],
+    request: wire.AgentAvailabilityRequest,
+    pool: Database,
 ) -> wire.AgentAvailabilityResponse:
     """Note whether the counselor is free; a free one is given the head of the queue, and is BUSY then."""
-    access.check_agent(caller, agent_id)
     expect_same(request.agent_id, agent_id, field="agentId")
     with pool.connection() as conn:
         apply.set_availability(conn, agent_id, request.availability, now=datetime.now(UTC))

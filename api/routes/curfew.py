@@ -5,16 +5,17 @@ from datetime import UTC, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
+from api.access import Action
 from api.answers import curfew as answers
 from api.answers.curfew import Counts
 from api.deps import (
     Caller,
-    ConsentableVin,
     CurfewReadableVin,
     CurfewSettableVin,
     Database,
+    OfVehicle,
     ReadableVin,
     known_vehicle,
 )
@@ -38,6 +39,8 @@ IfMatch = Annotated[
     str | None,
     Header(description="the `ETag` that was read; with another policy stored by now, 412. `*`: any policy"),
 ]
+ConsentableVin = Annotated[str, Depends(OfVehicle(Action.RECORD_CONSENT))]
+"""The path's VIN, for whose driver the caller may record consent."""
 ExceptionId = Annotated[str, Path(alias="exceptionId", examples=["exc_001"])]
 _EXCEPTION_ID = re.compile(r"exc_(\d{3,18})", re.ASCII)
 _ETAG = re.compile(r'(W/)?"([^"]*)"')

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
+from api.access import Action
 from api.answers import curfew as answers
-from api.deps import Caller, CurfewReadableVin, CurfewSettableVin, Database, ReadableVin, known_vehicle
+from api.deps import CurfewReadableVin, CurfewSettableVin, Database, ReadableVin, Rule, known_vehicle
 from api.errors import documented
 from api.examples import asked
 from api.idempotency import OncePerKey
@@ -80,7 +81,12 @@ def post_dry_run(vin: CurfewSettableVin, request: wire.DryRunRequest, pool: Data
         return answers.dry_run_response(questions.dry_run(conn, vin, request, since=since, until=until))
 
 
-@router.get("/curfew/templates", responses=documented(401, 503), summary="Night limits of US states as policies")
-def get_templates(_caller: Caller) -> wire.TemplateList:
+@router.get(
+    "/curfew/templates",
+    dependencies=[Depends(Rule(Action.READ_TEMPLATES))],
+    responses=documented(401, 403, 503),
+    summary="Night limits of US states as policies",
+)
+def get_templates() -> wire.TemplateList:
     """Graduated-licence night limits with their sources; `policy` of each is a body for the policy's PUT."""
     return wire.TemplateList(note=NOTE, templates=TEMPLATES)

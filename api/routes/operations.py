@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api import access
+from api.access import Action
 from api.answers import operations as answers
-from api.deps import Caller, Database, Parts
+from api.deps import Database, Parts, Rule
 from api.errors import documented
 from api.idempotency import OncePerKey
 from api.readiness import hindrances
@@ -22,6 +22,7 @@ from schemas import operations as wire
 from schemas.problem import Pagination
 
 router = APIRouter(tags=["Operations"], route_class=OncePerKey)
+_OPERATORS = [Depends(Rule(Action.OPERATE))]
 
 
 @router.get("/livez", summary="The process lives")
@@ -47,17 +48,20 @@ async def metrics(parts: Parts) -> Response:
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get(f"{OPERATIONS}/quarantine", responses=documented(401, 403, 422, 503), summary="Messages in quarantine")
+@router.get(
+    f"{OPERATIONS}/quarantine",
+    dependencies=_OPERATORS,
+    responses=documented(401, 403, 422, 503),
+    summary="Messages in quarantine",
+)
 def get_quarantine(
     *,
-    caller: Caller,
     pool: Database,
     with_replayed: Annotated[bool, Query(alias="withReplayed", description="also those handed in again")] = False,
     limit: Limit = DEFAULT_LIMIT,
     offset: Offset = 0,
 ) -> wire.QuarantineList:
     """What could not be read or stored, newest first."""
-    access.check_operator(caller)
     with pool.connection() as conn:
         page = messages.list_quarantine(conn, limit=limit, offset=offset, with_replayed=with_replayed)
         total = messages.count_quarantine(conn, with_replayed=with_replayed)
@@ -67,15 +71,15 @@ def get_quarantine(
 
 @router.post(
     f"{OPERATIONS}/quarantine/{{quarantineId}}/replay",
+    dependencies=_OPERATORS,
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(401, 403, 404, 409, 422, 503),
     summary="Hand a quarantined message in again",
 )
 def post_replay(
-    quarantine_id: Annotated[int, Path(alias="quarantineId", ge=1, le=2**63 - 1)], caller: Caller, pool: Database
+    quarantine_id: Annotated[int, Path(alias="quarantineId", ge=1, le=2**63 - 1)], pool: Database
 ) -> wire.ReplayResponse:
     """Ask the worker to take it once more, as a fresh one; 409 for what has raised an SOS all the same."""
-    access.check_operator(caller)
     now = datetime.now(UTC)
     with pool.connection() as conn:
         item = messages.get_quarantined(conn, quarantine_id)
@@ -87,22 +91,28 @@ def post_replay(
     return wire.ReplayResponse(quarantine_id=quarantine_id, requested_at=now)
 
 
-@router.get(f"{OPERATIONS}/processes", responses=documented(401, 403, 503), summary="Processes and their figures")
-def get_processes(caller: Caller, pool: Database) -> wire.ProcessList:
+@router.get(
+    f"{OPERATIONS}/processes",
+    dependencies=_OPERATORS,
+    responses=documented(401, 403, 503),
+    summary="Processes and their figures",
+)
+def get_processes(pool: Database) -> wire.ProcessList:
     """Every process that gave a sign of life within the last hour."""
-    access.check_operator(caller)
     now = datetime.now(UTC)
     with pool.connection() as conn:
         found = processes.list_all(conn)
     return wire.ProcessList(processes=tuple(answers.process_entry(process, now=now) for process in found))
 
 
-@router.get(f"{OPERATIONS}/history", responses=documented(401, 403, 422, 503), summary="Figures of the last minutes")
-def get_history(
-    caller: Caller, pool: Database, minutes: Annotated[int, Query(ge=1, le=1440)] = 60
-) -> wire.OperationsHistory:
+@router.get(
+    f"{OPERATIONS}/history",
+    dependencies=_OPERATORS,
+    responses=documented(401, 403, 422, 503),
+    summary="Figures of the last minutes",
+)
+def get_history(pool: Database, minutes: Annotated[int, Query(ge=1, le=1440)] = 60) -> wire.OperationsHistory:
     """Rates, lag and backlog, every ten seconds."""
-    access.check_operator(caller)
     since = datetime.now(UTC) - timedelta(minutes=minutes)
     with pool.connection() as conn:
         found = operations.samples(conn, since=since)

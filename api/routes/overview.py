@@ -3,17 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from api import access
+from api.access import Action, Principal
 from api.answers import overview as answers
-from api.deps import Caller, Database, ReadableVin, known_vehicle
+from api.deps import Database, ReadableVin, Rule, known_vehicle
 from api.errors import documented
 from api.routes import BASE
 from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
 from db import agents, incidents, partners, vehicles
 from schemas import overview as wire
-from schemas.access import Role, WhoAmI
+from schemas.access import WhoAmI
 from schemas.problem import Pagination
 from schemas.rsa import PartnerEntry, PartnerList
 from schemas.sos import AgentList
@@ -26,16 +27,18 @@ Cids = Annotated[
     list[Annotated[str, Query(max_length=32)]] | None,
     Query(alias="cid", max_length=_CIDS_MOST, description="these, whatever their status; repeatable"),
 ]
+Reader = Annotated[Principal, Depends(Rule(Action.READ_VEHICLE))]
+"""The caller, who may see what goes on with vehicles: with which, `access.visible_vins` tells."""
 After = Annotated[str, Query(max_length=32, pattern=r"^[A-Z0-9_]*$", description="`next` of the page before")]
 
 
-@router.get("/api/v1/me", tags=["Access"], responses=documented(401, 503), summary="Who the key is")
-def get_me(caller: Caller) -> WhoAmI:
+@router.get("/api/v1/me", tags=["Access"], responses=documented(401, 403, 503), summary="Who the key is")
+def get_me(caller: Annotated[Principal, Depends(Rule(Action.READ_SELF))]) -> WhoAmI:
     """The role of the key and what it speaks for."""
     return WhoAmI(
         role=caller.role,
-        vins=tuple(sorted(caller.vins)),
-        every_vehicle=caller.every_vehicle,
+        vins=tuple(sorted(caller.vehicles)),
+        every_vehicle=bool(caller.of_every_vehicle),
         agent_id=caller.agent_id,
         partner=caller.partner,
         expires_at=caller.expires_at,
@@ -46,7 +49,7 @@ def get_me(caller: Caller) -> WhoAmI:
     f"{BASE}/incidents", tags=["Overview"], responses=documented(401, 403, 422, 503), summary="Incidents not yet closed"
 )
 def get_incidents(
-    caller: Caller,
+    caller: Reader,
     pool: Database,
     cids: Cids = None,
     after: After = "",
@@ -54,7 +57,7 @@ def get_incidents(
 ) -> wire.IncidentList:
     """SOS and RSA of the vehicles that the key may see, until closed or cancelled; test calls to operators only."""
     vins = access.visible_vins(caller)
-    with_tests = caller.role is Role.OPERATOR
+    with_tests = access.sees_tests(caller)
     with pool.connection() as conn:
         if cids:
             found = incidents.named(conn, cids, vins=vins, with_tests=with_tests)
@@ -66,7 +69,7 @@ def get_incidents(
 
 @router.get("/api/v1/vehicles", tags=["Overview"], responses=documented(401, 403, 422, 503), summary="Vehicles")
 def get_vehicles(
-    caller: Caller,
+    caller: Reader,
     pool: Database,
     online: Annotated[bool | None, Query(description="only those that are connected, or are not")] = None,
     limit: Limit = DEFAULT_LIMIT,
@@ -97,18 +100,28 @@ def get_track(
     return wire.Track(vin=vin, minutes=minutes, points=tuple(map(answers.track_point, points)))
 
 
-@router.get(f"{BASE}/sos/agents", tags=["SOS"], responses=documented(401, 403, 503), summary="Counselors")
-def get_agents(caller: Caller, pool: Database) -> AgentList:
+@router.get(
+    f"{BASE}/sos/agents",
+    tags=["SOS"],
+    dependencies=[Depends(Rule(Action.READ_AGENTS))],
+    responses=documented(401, 403, 503),
+    summary="Counselors",
+)
+def get_agents(pool: Database) -> AgentList:
     """All counselors of the call center and whether they are free."""
-    access.check_center(caller)
     with pool.connection() as conn:
         return AgentList(agents=tuple(map(answers.agent_entry, agents.list_all(conn))))
 
 
-@router.get(f"{BASE}/partners", tags=["Partners"], responses=documented(401, 403, 503), summary="Dispatch companies")
-def get_partners(caller: Caller, pool: Database) -> PartnerList:
+@router.get(
+    f"{BASE}/partners",
+    tags=["Partners"],
+    dependencies=[Depends(Rule(Action.READ_PARTNERS))],
+    responses=documented(401, 403, 503),
+    summary="Dispatch companies",
+)
+def get_partners(pool: Database) -> PartnerList:
     """All partners that a request can be dispatched to."""
-    access.check_center(caller)
     with pool.connection() as conn:
         found = partners.list_all(conn)
     return PartnerList(partners=tuple(PartnerEntry(partner=p.partner, name=p.name, phone=p.phone) for p in found))

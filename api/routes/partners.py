@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from api import access, logs
-from api.access import Principal
+from api.access import Action, Principal
 from api.answers import rsa as answers
-from api.deps import Caller, Database, expect_same
+from api.deps import Caller, Database, Rule, expect_same
 from api.errors import documented
 from api.examples import asked, told
 from api.idempotency import OncePerKey
@@ -28,14 +28,18 @@ AS_PRINTED = ":partner"
 """How the RSA guide prints the path of Partner Service Completion: whoever has the dispatch."""
 
 
-async def _own(partner: _PartnerPath, caller: Caller) -> str:
-    if partner == AS_PRINTED and caller.partner is not None:
-        return caller.partner
-    access.check_partner(caller, partner)
-    return partner
+class _OfPartner(Rule):
+    """The rule of a route about the partner of its path."""
+
+    async def __call__(self, caller: Caller, partner: _PartnerPath) -> str:  # type: ignore[override]
+        """Return the partner. Raises NotFoundError."""
+        if partner == AS_PRINTED and caller.partner is not None:
+            partner = caller.partner
+        access.check(caller, self.action, partner=partner)
+        return partner
 
 
-OwnPartner = Annotated[str, Depends(_own)]
+OwnPartner = Annotated[str, Depends(_OfPartner(Action.SERVE_DISPATCH))]
 """The path's partner, for which the caller speaks."""
 
 

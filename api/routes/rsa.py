@@ -3,18 +3,18 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api import access, logs
+from api.access import Action
 from api.answers import rsa as answers
 from api.conditional import IfMatch, etag, expect_unchanged
 from api.deps import (
     Caller,
     Database,
-    HandledVin,
+    OfVehicle,
     Parts,
     ReadableVin,
-    RequestableVin,
     expect_same,
     known_vehicle,
 )
@@ -32,6 +32,11 @@ from rules.webhooks import Topic
 from schemas import rsa as wire
 
 router = APIRouter(prefix=BASE, tags=["RSA"], route_class=OncePerKey)
+
+RequestableVin = Annotated[str, Depends(OfVehicle(Action.REQUEST_RSA))]
+"""The path's VIN, for which the caller may ask for help, and say that none is needed any more."""
+HandledVin = Annotated[str, Depends(OfVehicle(Action.HANDLE_RSA))]
+"""The path's VIN, whose requests the caller works on in the call center."""
 
 Cid = Annotated[wire.RsaCid | None, Query(description="the incident; the vehicle's latest without it")]
 

@@ -3,19 +3,19 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api import access, logs
+from api.access import Action
 from api.answers import sos as answers
 from api.answers.sos import Center
 from api.conditional import IfMatch, etag, expect_unchanged
 from api.deps import (
     Caller,
     Database,
-    HandledVin,
+    OfVehicle,
     Parts,
     ReadableVin,
-    RequestableVin,
     expect_same,
     known_vehicle,
 )
@@ -34,6 +34,9 @@ from schemas import sos as wire
 
 router = APIRouter(prefix=BASE, tags=["SOS"], route_class=OncePerKey)
 PACE_OVER = timedelta(days=30)
+
+HandledVin = Annotated[str, Depends(OfVehicle(Action.HANDLE_SOS))]
+"""The path's VIN, whose emergency the caller works on in the call center."""
 
 Cid = Annotated[wire.SosCid | None, Query(description="the incident; the vehicle's latest without it")]
 
@@ -93,13 +96,17 @@ def get_history(
     summary="SOS pressed in the app",
 )
 def press(
-    vin: RequestableVin, request: wire.SosIncidentRequest, caller: Caller, pool: Database, parts: Parts
+    vin: Annotated[str, Depends(OfVehicle(Action.PRESS_SOS))],
+    request: wire.SosIncidentRequest,
+    caller: Caller,
+    pool: Database,
+    parts: Parts,
 ) -> wire.SosIncidentResponse:
     """Open an incident, or join the vehicle's open one."""
     expect_same(request.vin, vin, field="vin")
     now = datetime.now(UTC)
     if request.test_call:
-        access.check_center(caller)
+        access.check(caller, Action.PRESS_TEST_SOS, vin=vin)
     with pool.connection() as conn:
         known_vehicle(conn, vin)
         pressed = apply.Press(vin, "APP", request, occurred_at=now, received_at=now, cid=request.cid)

@@ -3,15 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
-from api import access
+from api.access import Action
 from api.answers import statistics as answers
-from api.deps import Caller, Database
+from api.deps import Database, ReadableAgent, Rule
 from api.errors import documented
 from api.examples import told
 from api.routes import BASE
-from api.routes.agents import AgentId
 from db import agents, statistics
 from db.agents import Agent
 from db.pool import Connection
@@ -26,14 +25,12 @@ PeriodQuery = Annotated[Period, Query(description="the whole days before now")]
 
 @router.get(
     "/sos/stats",
+    dependencies=[Depends(Rule(Action.READ_STATISTICS))],
     responses=told("sos_statistics_response") | documented(401, 403, 422, 503),
     summary="SOS Statistics Query",
 )
-def get_sos_statistics(
-    caller: Caller, pool: Database, period: PeriodQuery = Period.MONTH
-) -> wire.SosStatisticsResponse:
+def get_sos_statistics(pool: Database, period: PeriodQuery = Period.MONTH) -> wire.SosStatisticsResponse:
     """All SOS incidents of the period, test calls left out."""
-    access.check_center(caller)
     with pool.connection() as conn:
         statistics.begin_snapshot(conn)
         return answers.sos_statistics(statistics.sos(conn, days=period.days, now=datetime.now(UTC)), period)
@@ -41,14 +38,12 @@ def get_sos_statistics(
 
 @router.get(
     "/rsa/stats",
+    dependencies=[Depends(Rule(Action.READ_STATISTICS))],
     responses=told("rsa_statistics_response") | documented(401, 403, 422, 503),
     summary="RSA Service Statistics Query",
 )
-def get_rsa_statistics(
-    caller: Caller, pool: Database, period: PeriodQuery = Period.MONTH
-) -> wire.RsaStatisticsResponse:
+def get_rsa_statistics(pool: Database, period: PeriodQuery = Period.MONTH) -> wire.RsaStatisticsResponse:
     """All roadside assistance requests of the period."""
-    access.check_center(caller)
     with pool.connection() as conn:
         statistics.begin_snapshot(conn)
         return answers.rsa_statistics(statistics.rsa(conn, days=period.days, now=datetime.now(UTC)), period)
@@ -60,10 +55,9 @@ def get_rsa_statistics(
     summary="Agent SOS Results Query",
 )
 def get_sos_performance(
-    agent_id: AgentId, caller: Caller, pool: Database, period: PeriodQuery = Period.MONTH
+    agent_id: ReadableAgent, pool: Database, period: PeriodQuery = Period.MONTH
 ) -> wire.SosPerformanceResponse:
     """What a counselor made of the period's SOS incidents."""
-    access.check_agent(caller, agent_id)
     with pool.connection() as conn:
         statistics.begin_snapshot(conn)
         agent = _known(conn, agent_id)
@@ -77,10 +71,9 @@ def get_sos_performance(
     summary="Agent RSA Results Query",
 )
 def get_rsa_performance(
-    agent_id: AgentId, caller: Caller, pool: Database, period: PeriodQuery = Period.MONTH
+    agent_id: ReadableAgent, pool: Database, period: PeriodQuery = Period.MONTH
 ) -> wire.RsaPerformanceResponse:
     """What a counselor made of the period's roadside assistance requests."""
-    access.check_agent(caller, agent_id)
     with pool.connection() as conn:
         statistics.begin_snapshot(conn)
         agent = _known(conn, agent_id)

@@ -7,8 +7,8 @@ from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse
 
 from api import access
-from api.access import Action
-from api.deps import Caller, Key, Parts, ReadableVin, known_vehicle
+from api.access import Action, Principal
+from api.deps import Caller, Parts, ReadableVin, Rule, known_vehicle
 from api.errors import documented
 from api.examples import streamed
 from api.resources import Resources
@@ -19,7 +19,21 @@ from schemas.incident import Service
 
 router = APIRouter()
 
-Vin = Annotated[str | None, Query(description="only this vehicle's events")]
+
+class _OfAny(Rule):
+    """The rule of a stream of all that the caller may see, narrowed to one vehicle or not."""
+
+    async def __call__(  # type: ignore[override]
+        self, caller: Caller, vin: Annotated[str | None, Query(description="only this vehicle's events")] = None
+    ) -> tuple[Principal, str | None]:
+        """Return the caller and the vehicle. Raises ForbiddenError and NotFoundError."""
+        access.check(caller, self.action)
+        if vin is not None:
+            access.check(caller, Action.READ_VEHICLE, vin=vin)
+        return caller, vin
+
+
+AnyWatcher = Annotated[tuple[Principal, str | None], Depends(_OfAny(Action.WATCH))]
 
 
 async def _resume_after(
@@ -41,12 +55,11 @@ _RESPONSES = documented(401, 403, 404, 422, 503)
     responses=streamed("sos_real_time_event") | _RESPONSES,
     summary="SOS Real-time Event Reception (SSE)",
 )
-async def sos_events(
-    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: Vin = None
-) -> EventSourceResponse:
+async def sos_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter) -> EventSourceResponse:
     """Changes of SOS incidents as they happen, as far as the key may see them."""
-    await _check(parts, caller, vin)
-    return await open_stream(parts, key=key, caller=caller, service=Service.SOS, vin=vin, last_event_id=resume_after)
+    caller, vin = watcher
+    await run_in_threadpool(_check_known, parts, vin)
+    return await open_stream(parts, caller=caller, service=Service.SOS, vin=vin, last_event_id=resume_after)
 
 
 @router.get(
@@ -56,12 +69,11 @@ async def sos_events(
     responses=streamed("rsa_real_time_event") | _RESPONSES,
     summary="RSA Processing Status Real-time Query (SSE)",
 )
-async def rsa_events(
-    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: Vin = None
-) -> EventSourceResponse:
+async def rsa_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter) -> EventSourceResponse:
     """Changes of RSA requests as they happen, as far as the key may see them."""
-    await _check(parts, caller, vin)
-    return await open_stream(parts, key=key, caller=caller, service=Service.RSA, vin=vin, last_event_id=resume_after)
+    caller, vin = watcher
+    await run_in_threadpool(_check_known, parts, vin)
+    return await open_stream(parts, caller=caller, service=Service.RSA, vin=vin, last_event_id=resume_after)
 
 
 @router.get(
@@ -72,11 +84,11 @@ async def rsa_events(
     summary="Curfew Real-time Event Reception (SSE)",
 )
 async def vehicle_curfew_events(
-    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: ReadableVin
+    parts: Parts, caller: Caller, resume_after: ResumeAfter, vin: ReadableVin
 ) -> EventSourceResponse:
     """Violations and exceptions of one vehicle as they begin, change and end."""
     await run_in_threadpool(_check_known, parts, vin)
-    return await open_stream(parts, key=key, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
+    return await open_stream(parts, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
 
 
 @router.get(
@@ -86,21 +98,15 @@ async def vehicle_curfew_events(
     responses=streamed("curfew_real_time_event") | _RESPONSES,
     summary="Curfew events of all vehicles, for the call center (SSE)",
 )
-async def curfew_events(
-    parts: Parts, key: Key, caller: Caller, resume_after: ResumeAfter, vin: Vin = None
-) -> EventSourceResponse:
+async def curfew_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter) -> EventSourceResponse:
     """Violations and exceptions of every vehicle that the key may see."""
-    await _check(parts, caller, vin)
-    return await open_stream(parts, key=key, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
+    caller, vin = watcher
+    await run_in_threadpool(_check_known, parts, vin)
+    return await open_stream(parts, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
 
 
-async def _check(parts: Resources, caller: access.Principal, vin: str | None) -> None:
-    access.check_stream(caller)
-    if vin is not None:
-        access.check_vehicle(caller, vin, Action.READ)
-        await run_in_threadpool(_check_known, parts, vin)
-
-
-def _check_known(parts: Resources, vin: str) -> None:
+def _check_known(parts: Resources, vin: str | None) -> None:
+    if vin is None:
+        return
     with parts.pool.connection() as conn:
         known_vehicle(conn, vin)

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends
 
 from api import access
 from api import system_test as tester
-from api.access import Action
+from api.access import Action, Principal
 from api.answers import health as answers
 from api.answers import system_test as test_answers
 from api.answers.health import Measured
-from api.deps import Caller, Database, Parts, known_vehicle
+from api.deps import Database, Parts, Rule, known_vehicle
 from api.errors import documented
 from api.examples import asked, told
 from api.idempotency import OncePerKey
@@ -36,10 +36,11 @@ DELIVERIES_OVER = timedelta(days=1)
 
 @router.get(
     "/sos/system/health",
-    responses=told("sos_system_health_status_response") | documented(401, 503),
+    dependencies=[Depends(Rule(Action.READ_HEALTH))],
+    responses=told("sos_system_health_status_response") | documented(401, 403, 503),
     summary="SOS System Health Status Query",
 )
-def get_health(_caller: Caller, pool: Database, parts: Parts) -> SystemHealthResponse:
+def get_health(pool: Database, parts: Parts) -> SystemHealthResponse:
     """What was measured just now; it names no vehicle and no person, so every key may ask."""
     now = datetime.now(UTC)
     ready = not hindrances(parts)
@@ -83,15 +84,14 @@ async def _watch(parts: Parts) -> AsyncIterator[Watch]:
 )
 def post_test(
     request: wire.SystemTestRequest,
-    caller: Caller,
+    caller: Annotated[Principal, Depends(Rule(Action.TEST_SYSTEM))],
     pool: Database,
     parts: Parts,
     watch: Annotated[Watch, Depends(_watch)],
 ) -> wire.SystemTestResponse:
     """Send a marked SOS of a reserved vehicle the whole way and measure it; one test at a time."""
-    access.check_center(caller)
     vin = request.test_vehicle.vin
-    access.check_vehicle(caller, vin, Action.READ)
+    access.check(caller, Action.TEST_SYSTEM, vin=vin)
     started_at = datetime.now(UTC)
     used = wire.UsedParameters(
         timeout=min(request.test_parameters.timeout, tester.MOST_S),

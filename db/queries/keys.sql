@@ -1,17 +1,25 @@
 -- name: put
-INSERT INTO api_keys (key_hash, label, role, vins, every_vehicle, agent_id, partner, expires_at)
-VALUES (%(key_hash)s, %(label)s, %(role)s, %(vins)s, %(every_vehicle)s, %(agent_id)s, %(partner)s, %(expires_at)s)
+INSERT INTO api_keys (prefix, key_hash, label, role, vins, every_vehicle, agent_id, partner, expires_at)
+VALUES (%(prefix)s, %(key_hash)s, %(label)s, %(role)s, %(vins)s, %(every_vehicle)s, %(agent_id)s, %(partner)s,
+    %(expires_at)s)
 ON CONFLICT (key_hash) DO UPDATE SET label = excluded.label, role = excluded.role, vins = excluded.vins,
     every_vehicle = excluded.every_vehicle, agent_id = excluded.agent_id, partner = excluded.partner,
     expires_at = excluded.expires_at, revoked_at = NULL
 RETURNING key_id;
 
 -- name: find
-SELECT key_id, label, role, vins, every_vehicle, agent_id, partner, expires_at, revoked_at
-FROM api_keys WHERE key_hash = %(key_hash)s;
+-- Those that begin alike; which one it is, the hash tells, compared in constant time.
+SELECT key_id, prefix, key_hash, label, role, vins, every_vehicle, agent_id, partner, expires_at, revoked_at
+FROM api_keys WHERE prefix = %(prefix)s;
+
+-- name: by_number
+-- Asked again for those who have streams open.
+SELECT key_id, prefix, key_hash, label, role, vins, every_vehicle, agent_id, partner, expires_at, revoked_at
+FROM api_keys WHERE key_id = ANY(%(key_ids)s);
 
 -- name: list_all
-SELECT key_id, label, role, vins, every_vehicle, agent_id, partner, expires_at, revoked_at FROM api_keys ORDER BY key_id;
+SELECT key_id, prefix, key_hash, label, role, vins, every_vehicle, agent_id, partner, expires_at, revoked_at
+FROM api_keys ORDER BY key_id;
 
 -- name: revoke
 UPDATE api_keys SET revoked_at = %(revoked_at)s WHERE key_id = %(key_id)s AND revoked_at IS NULL RETURNING key_id;

@@ -16,12 +16,12 @@ from api.app import create_app
 from api.settings import ApiSettings
 from db.pool import connect
 from stack.postgres import Postgres
-from tests.api import AGENT, OPERATOR, PARTNER, VIN, Api, serving
+from tests.api import AGENT, KEY_SECRET, OPERATOR, PARTNER, VIN, Api, serving
 
 
 def document() -> dict[str, Any]:
     """Return the document without its security: each request brings a key, and who needs one is held elsewhere."""
-    told = create_app(ApiSettings(database_url="postgresql://nowhere/none")).openapi()
+    told = create_app(ApiSettings(database_url="postgresql://nowhere/none", key_secret=KEY_SECRET)).openapi()
     for operations in told["paths"].values():
         for operation in operations.values():
             operation.pop("security", None)

@@ -16,6 +16,7 @@ from schemas.demo import DEMO_TOKEN, DEMO_VINS
 from stack.broker import Broker
 from stack.places import free_port
 from stack.server import Server
+from tests.api import KEY_SECRET
 from tests.processes import CHECKOUT, product_process
 
 ENDS_WITHIN_S = 90
@@ -35,13 +36,15 @@ def environment(broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path
         "TCU_MQTT_CA": str(broker.ca),
         "TCU_PKI_DIR": str(pki_dir),
         "TCU_DATABASE_URL": database_url,
+        "TCU_KEY_SECRET": KEY_SECRET,
         "TCU_DEMO_TOKEN": DEMO_TOKEN,
         "PATH": os.environ["PATH"],
     }
     subprocess.run([sys.executable, "-m", "admin", "demo", "seed"], cwd=CHECKOUT, env=values, check=True)
     api = product_process(
         "api",
-        {"TCU_DATABASE_URL": database_url, "TCU_API_PORT": str(port), "TCU_ENVIRONMENT": "demo"},
+        {name: values[name] for name in ("TCU_DATABASE_URL", "TCU_KEY_SECRET")}
+        | {"TCU_API_PORT": str(port), "TCU_ENVIRONMENT": "demo"},
         log=tmp_path / "api.log",
         ready=lambda: is_ready(url),
     )

@@ -225,10 +225,22 @@ def test_consent_is_neither_of_the_future_nor_older_than_the_last_record(api: Ap
     assert fields(api.call("PUT", consents, {"granted": True, "timestamp": late})) == ["timestamp"]
     assert fields(api.call("PUT", consents, {"granted": True, "timestamp": "2026-03-07T18:30:00"})) == ["timestamp"]
     assert fields(api.call("PUT", consents, {"granted": True, "purpose": "ADVERTISING"})) == ["purpose"]
-    guardian = api.add_key("sk_guardian", Role.GUARDIAN, vins=[VIN])
-    (told,) = ok(api.call("PUT", consents, {"granted": True}, token=guardian))["consents"]
-    assert (told["granted"], told["recordedBy"]) == (True, "GUARDIAN")
+    driver = api.add_key("sk_driver", Role.DRIVER, vins=[VIN])
+    (told,) = ok(api.call("PUT", consents, {"granted": True}, token=driver))["consents"]
+    assert (told["granted"], told["recordedBy"]) == (True, "DRIVER")
     assert fields(api.call("PUT", consents, {"granted": False, "timestamp": early})) == ["timestamp"]
+
+
+@pytest.mark.parametrize("granted", [True, False])
+@pytest.mark.parametrize("role", [Role.GUARDIAN, Role.OWNER, Role.AGENT])
+def test_nobody_consents_or_withdraws_in_the_drivers_place(api: Api, role: Role, granted: bool) -> None:
+    driver = api.add_key("sk_driver", Role.DRIVER, vins=[VIN])
+    ok(api.call("PUT", f"{CAR}/consents", {"granted": not granted}, token=driver))
+    other = api.add_key("sk_other", role, vins=[VIN])
+    refused = api.call("PUT", f"{CAR}/consents", {"granted": granted}, token=other)
+    assert (refused.status_code, refused.json()["code"]) == (403, "FORBIDDEN")
+    (told,) = ok(api.call("GET", f"{CAR}/consents"))["consents"]
+    assert told["granted"] is not granted
 
 
 def test_the_same_consent_again_keeps_since_when_it_holds(api: Api) -> None:

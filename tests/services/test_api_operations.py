@@ -20,7 +20,7 @@ from db.processes import Process
 from schemas.access import Role
 from schemas.demo import DEMO_TOKEN
 from stack.server import wait_until
-from tests.api import AGENT, BASE, OPERATOR, VIN, Api, seed, serving, streaming
+from tests.api import AGENT, BASE, KEY_SECRET, OPERATOR, VIN, Api, seed, serving, streaming
 from tests.contract.examples import guide
 
 CHECKOUT = Path(__file__).parents[2]
@@ -34,7 +34,12 @@ def api(database_url: str) -> Iterator[Api]:
 
 def start(database_url: str, *, environment: str | None, port: int = 0) -> subprocess.Popen[str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("TCU_")}
-    variables |= {"TCU_DATABASE_URL": database_url, "TCU_API_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    variables |= {
+        "TCU_DATABASE_URL": database_url,
+        "TCU_API_PORT": str(port),
+        "TCU_KEY_SECRET": KEY_SECRET,
+        "PYTHONUNBUFFERED": "1",
+    }
     if environment is not None:
         variables["TCU_ENVIRONMENT"] = environment
     return subprocess.Popen(
@@ -45,7 +50,7 @@ def start(database_url: str, *, environment: str | None, port: int = 0) -> subpr
 
 def add_demo_token(database_url: str) -> None:
     with connect(database_url, name="tests") as conn:
-        keys.put(conn, DEMO_TOKEN, label="demo", role=Role.OPERATOR, every_vehicle=True)
+        keys.put(conn, DEMO_TOKEN, secret=KEY_SECRET, label="demo", role=Role.OPERATOR, every_vehicle=True)
 
 
 @pytest.mark.parametrize("environment", ["production", None], ids=["production", "by default"])
