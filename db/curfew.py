@@ -231,9 +231,23 @@ def due(conn: Connection, *, now: datetime, limit: int) -> list[str]:
 
 
 def observations(conn: Connection, vin: str, since: datetime, until: datetime) -> list[tuple[datetime, bool]]:
-    """Return each sight of the engine within [since, until]: when, and whether it ran."""
+    """Return what the engine was seen to do within [since, until]: when, and whether it ran.
+
+    The first sight, the last, and each that differs from the one before: the others say nothing new.
+    """
     rows = conn.execute(_SQL["observations"], {"vin": vin, "since": since, "until": until}).fetchall()
     return [(at, running) for at, running in rows]
+
+
+def edges(
+    conn: Connection, vin: str, *, begin: datetime, since: datetime, until: datetime, end: datetime
+) -> list[tuple[datetime, bool]]:
+    """Return the first sights of the engine within (begin, since) and within (until, end], and the last of all.
+
+    Where it was not seen standing within either, these show what it did there; as (when, whether it ran), in no order.
+    """
+    values = {"vin": vin, "begin": begin, "since": since, "until": until, "end": end}
+    return [(at, running) for at, running in conn.execute(_SQL["edges"], values).fetchall()]
 
 
 def stretch(

@@ -83,15 +83,46 @@ WHERE curfew_watch.vin = seen.vin;
 SELECT vin FROM curfew_watch WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(limit)s;
 
 -- name: observations
--- Each sight of the engine running or not, from engine events and from status.
-SELECT occurred_at, event = 'START' AS running FROM engine_events
-WHERE vin = %(vin)s AND occurred_at >= %(since)s AND occurred_at <= %(until)s
+-- What the engine was seen to do, from engine events and from status: the first sight, the last, and each between them
+-- that differs from the one before. Of two sights at one instant, not running wins.
+SELECT occurred_at, running
+FROM (SELECT occurred_at, bool_and(running) AS running,
+             lag(bool_and(running)) OVER in_order AS running_before,
+             lead(occurred_at) OVER in_order IS NULL AS is_last
+      FROM (SELECT occurred_at, event = 'START' AS running FROM engine_events
+            WHERE vin = %(vin)s AND occurred_at >= %(since)s AND occurred_at <= %(until)s
+            UNION ALL
+            SELECT occurred_at, engine_status IS DISTINCT FROM 'OFF' FROM vehicle_status
+            WHERE vin = %(vin)s AND occurred_at >= %(since)s AND occurred_at <= %(until)s
+              AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0)) AS sights
+      GROUP BY occurred_at
+      WINDOW in_order AS (ORDER BY occurred_at)) AS compared
+WHERE running IS DISTINCT FROM running_before OR is_last
+ORDER BY occurred_at;
+
+-- name: edges
+-- Of engine events and of status: the first sight of the engine within (begin, since), the first within (until, end], and
+-- the last within (begin, end]. Each by its index: however long the engine ran between them, nothing there is read.
+(SELECT occurred_at, event = 'START' AS running FROM engine_events
+ WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at < %(since)s ORDER BY occurred_at LIMIT 1)
 UNION ALL
-SELECT occurred_at, CASE WHEN engine_status IN ('ON', 'CRANKING') THEN true WHEN engine_status = 'OFF' THEN false
-                         ELSE true END
-FROM vehicle_status
-WHERE vin = %(vin)s AND occurred_at >= %(since)s AND occurred_at <= %(until)s
-  AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0);
+(SELECT occurred_at, engine_status IS DISTINCT FROM 'OFF' FROM vehicle_status
+ WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at < %(since)s
+   AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at LIMIT 1)
+UNION ALL
+(SELECT occurred_at, event = 'START' AS running FROM engine_events
+ WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(end)s ORDER BY occurred_at LIMIT 1)
+UNION ALL
+(SELECT occurred_at, engine_status IS DISTINCT FROM 'OFF' FROM vehicle_status
+ WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(end)s
+   AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at LIMIT 1)
+UNION ALL
+(SELECT occurred_at, event = 'START' AS running FROM engine_events
+ WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at <= %(end)s ORDER BY occurred_at DESC LIMIT 1)
+UNION ALL
+(SELECT occurred_at, engine_status IS DISTINCT FROM 'OFF' FROM vehicle_status
+ WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at <= %(end)s
+   AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at DESC LIMIT 1);
 
 -- name: stretch
 -- The last sight of the engine not running before one instant, not older than another, and the first after a third.

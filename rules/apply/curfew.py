@@ -176,7 +176,10 @@ def judge(
     horizon = max(now, until) + _INSTANT
     stood, stop = curfew.stretch(conn, vin, since=since, until=until, oldest=oldest, latest=horizon)
     begin, end = stood or oldest, stop or horizon
-    sights = [Observation(at, running) for at, running in curfew.observations(conn, vin, begin, end)]
+    seen = curfew.edges(conn, vin, begin=begin, since=since, until=until, end=end)
+    seen += curfew.observations(conn, vin, since, until)
+    seen += [(at, False) for at in (stood, stop) if at is not None]
+    sights = [Observation(at, running) for at, running in seen]
     policies = curfew.policies(conn, vin)
     actions = policies[-1].actions
     around = circumstances(conn, vin, policies)

@@ -14,9 +14,11 @@ from db import curfew, events, vehicles, webhooks
 from db.pool import Connection
 from ingest.inbox import Received
 from ingest.pipeline import store
+from rules import curfew as rule
 from rules import jobs
 from rules.apply import curfew as apply
 from rules.apply import sos as apply_sos
+from rules.curfew import Observation
 from rules.errors import ConflictError, StaleError, UnprocessableError
 from schemas.base import format_instant
 from schemas.curfew import CurfewExceptionRequest, CurfewPolicyRequest
@@ -217,6 +219,27 @@ def test_judged_as_it_happens_or_afterwards_is_the_same(car: Connection, heard: 
 
 def exception(start: str, end: str, reason: str = "school") -> CurfewExceptionRequest:
     return CurfewExceptionRequest(reason=reason, start_time=at(start), end_time=at(end))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_read_of_a_run_judges_as_every_sight_of_it_would(car: Connection, seed: int) -> None:
+    random = Random(seed)
+    minutes = [random.randrange(20 * 60, 24 * 60, 5) for _ in range(14)]
+    sights = [Observation(MONDAY + timedelta(minutes=m), random.random() < 0.7) for m in minutes]
+    for sight in sights:
+        topic, payload = random.choice(
+            [
+                status("ON" if sight.running else "OFF", sight.at),
+                engine("START" if sight.running else "STOP", sight.at),
+            ]
+        )
+        hear(car, (topic, payload), now=MONDAY + timedelta(days=1))
+    around = apply.circumstances(car, VIN, curfew.policies(car, VIN))
+    expected = rule.violations(around, sights, since=MONDAY, now=MONDAY + timedelta(days=1))
+    stored = curfew.violations_between(car, VIN, SET, MONDAY + timedelta(days=9))
+    assert [(v.started_at, v.ended_at, v.resolution) for v in stored] == [
+        (v.started_at, v.ended_at, v.resolution) for v in expected
+    ]
 
 
 def test_exceptions_do_not_overlap_and_the_same_one_again_answers_the_same(car: Connection) -> None:

@@ -113,3 +113,14 @@ def test_what_is_due_is_found_without_what_is_over_and_without_sorting_what_wait
     assert not re.search(r'"Seq Scan"[^{}]*webhook_deliveries', executed)
     shown = {"cid": "RSA_5000", "partner": "PARTNER_1", "topic": "rsa.dispatch"}
     assert "webhook_deliveries_cid" in plan(filled, "webhooks", "latest_of_incident", **shown)
+
+
+def test_an_engine_that_ran_for_ten_days_is_judged_from_a_few_rows_of_it(filled: Connection) -> None:
+    filled.execute("UPDATE vehicle_status SET engine_status = 'ON'")
+    filled.execute("ANALYZE vehicle_status")
+    instants = {"begin": NOW - timedelta(days=12), "since": NOW - timedelta(days=5), "until": NOW - timedelta(days=5)}
+    edges = plan(filled, "curfew", "edges", vin=VIN, end=NOW, **instants)
+    assert "vehicle_status_latest" in edges
+    assert max(map(int, re.findall(r'"Actual Rows": (\d+)', edges))) <= 6
+    whole = {"vin": VIN, "since": NOW - timedelta(days=12), "until": NOW}
+    assert len(filled.execute(statements("curfew")["observations"], whole).fetchall()) == 2
