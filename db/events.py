@@ -105,8 +105,3 @@ def wait(conn: Connection, *, timeout_s: float) -> None:
     notifications: Iterator[object] = conn.notifies(timeout=timeout_s, stop_after=1)
     for _ in notifications:
         pass
-
-
-def prune(conn: Connection, before: datetime) -> int:
-    """Drop events written before an instant, except the newest, and return how many."""
-    return conn.execute(_SQL["prune"], {"before": before}).rowcount

@@ -39,8 +39,3 @@ def answer(conn: Connection, request_hash: bytes, *, now: datetime) -> KeptAnswe
 def keep(conn: Connection, request_hash: bytes, answer: KeptAnswer, *, now: datetime) -> None:
     """Keep an answer in the transaction of its effect."""
     conn.execute(_SQL["keep"], asdict(answer) | {"request_hash": request_hash, "answered_at": now})
-
-
-def prune(conn: Connection, now: datetime) -> int:
-    """Drop answers that are no longer replayed, and return how many."""
-    return conn.execute(_SQL["prune"], {"before": now - KEPT}).rowcount

@@ -60,11 +60,6 @@ def give_back(conn: Connection, *, vin: str, message_id: UUID) -> None:
     conn.execute(_SQL["give_back"], {"vin": vin, "message_id": message_id})
 
 
-def prune(conn: Connection, before: datetime) -> int:
-    """Forget ids received before an instant and return how many."""
-    return conn.execute(_SQL["prune"], {"before": before}).rowcount
-
-
 def set_cid(conn: Connection, *, vin: str, message_id: UUID, kind: str, cid: str) -> None:
     """Remember which incident this message belongs to, for the receipt of a second delivery."""
     conn.execute(_SQL["set_cid"], {"vin": vin, "message_id": message_id, "kind": kind, "cid": cid})

@@ -32,8 +32,3 @@ def samples(conn: Connection, *, since: datetime) -> list[Sample]:
     """Return what was measured since an instant, oldest first."""
     with conn.cursor(row_factory=class_row(Sample)) as cursor:
         return cursor.execute(_SQL["samples"], {"since": since}).fetchall()
-
-
-def prune(conn: Connection, before: datetime) -> None:
-    """Forget what was measured before an instant."""
-    conn.execute(_SQL["prune"], {"before": before})

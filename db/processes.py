@@ -47,11 +47,6 @@ def list_all(conn: Connection) -> list[Process]:
         return cursor.execute(_SQL["list_all"]).fetchall()
 
 
-def forget_before(conn: Connection, before: datetime) -> None:
-    """Drop processes that have been silent since long."""
-    conn.execute(_SQL["forget_before"], {"before": before})
-
-
 def count_connections(conn: Connection) -> int:
     """Return how many clients are connected to this database."""
     row = conn.execute(_SQL["connections"]).fetchone()

@@ -156,10 +156,5 @@ def load(conn: Connection, *, since: datetime) -> DeliveryLoad:
         return cursor.execute(_SQL["load"], {"since": since}).fetchall()[0]
 
 
-def prune(conn: Connection, before: datetime) -> int:
-    """Drop deliveries that were over before an instant, and return how many."""
-    return conn.execute(_SQL["prune"], {"before": before}).rowcount
-
-
 def _finish(conn: Connection, delivery_id: UUID, *, status: str, last_error: str | None, at: datetime) -> None:
     conn.execute(_SQL["finish"], {"delivery_id": delivery_id, "status": status, "last_error": last_error, "at": at})

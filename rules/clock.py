@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 AHEAD_MAX = timedelta(seconds=60)
 LATE_MAX = timedelta(days=7)
+JUDGED_BACK = LATE_MAX + timedelta(days=1)
+"""How far before an instant its judgement looks for the engine's last stop."""
 LATE_AFTER = timedelta(minutes=5)
 """Events older than this were not seen as they happened; alerts on them would not be fresh (design, section 4)."""
 

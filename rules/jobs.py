@@ -14,12 +14,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from db import commands as db_commands
 from db import curfew as db_curfew
-from db import events, idempotency, incidents, messages, operations, processes, webhooks
+from db import events, incidents, operations, processes
 from db.errors import DatabaseError
 from db.pool import Connection, connect
 from db.processes import Process, try_lead
+from rules import retention
 from rules.apply import commands, curfew, overdue, presence, sos
-from rules.clock import LATE_MAX
 from rules.sender import WebhookSender
 from rules.settings import RulesSettings
 
@@ -27,12 +27,6 @@ log = structlog.get_logger()
 
 ROLE = "rules"
 POLL_S = 0.5
-EVENTS_KEPT = timedelta(days=7)
-MESSAGE_IDS_KEPT = LATE_MAX + timedelta(days=1)
-PROCESSES_KEPT = timedelta(hours=1)
-SAMPLES_KEPT = timedelta(days=1)
-WEBHOOKS_KEPT = timedelta(days=30)
-"""After their end; they hold names, numbers and places, so not for longer than questions about them come."""
 
 
 def serve_queue(conn: Connection, now: datetime) -> None:
@@ -85,17 +79,9 @@ def sample_operations(conn: Connection, now: datetime) -> None:
     operations.sample(conn, at=now)
 
 
-def prune(conn: Connection, now: datetime) -> None:
-    """Forget what nobody can ask for any more: replayable events, ids of late messages, dead processes."""
-    events.prune(conn, now - EVENTS_KEPT)
-    messages.prune(conn, now - MESSAGE_IDS_KEPT)
-    processes.forget_before(conn, now - PROCESSES_KEPT)
-    webhooks.prune(conn, now - WEBHOOKS_KEPT)
-    idempotency.prune(conn, now)
-    operations.prune(conn, now - SAMPLES_KEPT)
+Job = Callable[[Connection, datetime], None]
 
-
-JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
+JOBS: dict[Job, timedelta] = {
     serve_queue: timedelta(seconds=10),
     raise_overdue: timedelta(seconds=10),
     judge_curfews: timedelta(seconds=2),
@@ -103,9 +89,11 @@ JOBS: dict[Callable[[Connection, datetime], None], timedelta] = {
     send_commands: timedelta(seconds=2),
     follow_presence: timedelta(seconds=30),
     sample_operations: timedelta(seconds=10),
-    prune: timedelta(minutes=10),
 }
 """Each runs in a transaction of its own, late rather than never, and may run twice without effect."""
+
+PRUNED_EVERY = timedelta(minutes=1)
+"""Often, and each time only a little."""
 
 
 class Elected:
@@ -113,6 +101,7 @@ class Elected:
 
     def __init__(self, settings: RulesSettings) -> None:
         self._url = settings.database_url
+        self._terms = settings.terms
         self._started_at = datetime.now(UTC)
         self._numbered = 0
         self.leading = False
@@ -120,14 +109,12 @@ class Elected:
 
     def run(self, stopping: Event) -> None:
         """Work until `stopping` is set; a lost database is waited for. Raises RuntimeError if the sender breaks."""
-        scheduler = BackgroundScheduler(timezone=UTC)
-        for job, every in JOBS.items():
-            scheduler.add_job(
-                self._run_job, "interval", [job], seconds=every.total_seconds(), coalesce=True, max_instances=1
-            )
-        scheduler.add_job(
-            self._beat, "interval", seconds=2, coalesce=True, max_instances=1, next_run_time=datetime.now(UTC)
-        )
+        # APScheduler leaves out a run that would begin over a second late: the machine slept, or was busy.
+        once_but_late = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        scheduler = BackgroundScheduler(timezone=UTC, job_defaults=once_but_late)
+        for job, every in (JOBS | {self._prune: PRUNED_EVERY}).items():
+            scheduler.add_job(self._run_job, "interval", [job], seconds=every.total_seconds())
+        scheduler.add_job(self._beat, "interval", seconds=2, next_run_time=datetime.now(UTC))
         scheduler.start()
         self._webhooks.start()
         try:
@@ -162,14 +149,17 @@ class Elected:
             if not numbered:
                 events.wait(conn, timeout_s=POLL_S)
 
-    def _run_job(self, job: Callable[[Connection, datetime], None]) -> None:
+    def _prune(self, conn: Connection, now: datetime) -> None:
+        retention.prune(conn, now, terms=self._terms)
+
+    def _run_job(self, job: Job) -> None:
         if not self.leading:
             return
         try:
-            with connect(self._url, name=f"rules-{job.__name__}") as conn:
+            with connect(self._url, name=f"rules-{job.__name__.lstrip('_')}") as conn:
                 job(conn, datetime.now(UTC))
         except DatabaseError as error:
-            log.warning("job_failed", job=job.__name__, error=_first_line(error))
+            log.warning("job_failed", job=job.__name__.lstrip("_"), error=_first_line(error))
 
     def _beat(self) -> None:
         beat = Process(

@@ -36,8 +36,3 @@ SELECT sequence FROM event_cursors WHERE reader = %(reader)s;
 -- name: move_cursor
 INSERT INTO event_cursors (reader, sequence) VALUES (%(reader)s, %(sequence)s)
 ON CONFLICT (reader) DO UPDATE SET sequence = excluded.sequence;
-
--- name: prune
--- The newest stays: the next number follows it.
-DELETE FROM events
-WHERE appended_at < %(before)s AND sequence < (SELECT max(sequence) FROM events);

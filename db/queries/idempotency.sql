@@ -12,6 +12,3 @@ INSERT INTO idempotent_answers (request_hash, fingerprint, status, media_type, b
 VALUES (%(request_hash)s, %(fingerprint)s, %(status)s, %(media_type)s, %(body)s, %(answered_at)s)
 ON CONFLICT (request_hash) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,
     media_type = excluded.media_type, body = excluded.body, answered_at = excluded.answered_at;
-
--- name: prune
-DELETE FROM idempotent_answers WHERE answered_at <= %(before)s;

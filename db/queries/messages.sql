@@ -13,9 +13,6 @@ RETURNING vin, message_id;
 -- The message was quarantined after all: its replay must not look like a second delivery.
 DELETE FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;
 
--- name: prune
-DELETE FROM received_messages WHERE received_at < %(before)s;
-
 -- name: set_cid
 -- The kind too: a press takes the id over from a message of another kind.
 UPDATE received_messages SET kind = %(kind)s, cid = %(cid)s WHERE vin = %(vin)s AND message_id = %(message_id)s;

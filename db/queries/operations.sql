@@ -10,6 +10,3 @@ ON CONFLICT (sampled_at) DO NOTHING;
 -- name: samples
 SELECT sampled_at, processes, connected_vehicles, quarantined FROM operations_samples
 WHERE sampled_at >= %(since)s ORDER BY sampled_at;
-
--- name: prune
-DELETE FROM operations_samples WHERE sampled_at < %(before)s;

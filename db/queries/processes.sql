@@ -7,9 +7,6 @@ ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at, beat_at = exc
 -- name: list_all
 SELECT name, started_at, beat_at, ready, figures FROM processes ORDER BY name;
 
--- name: forget_before
-DELETE FROM processes WHERE beat_at < %(before)s;
-
 -- name: connections
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend';
 

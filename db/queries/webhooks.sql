@@ -85,6 +85,3 @@ SELECT count(*) FILTER (WHERE status = 'PENDING') AS pending,
        count(*) FILTER (WHERE status = 'DELIVERED') AS delivered,
        count(*) FILTER (WHERE status = 'FAILED' AND last_error NOT LIKE 'withdrawn:%%') AS failed
 FROM webhook_deliveries WHERE status = 'PENDING' OR finished_at >= %(since)s;
-
--- name: prune
-DELETE FROM webhook_deliveries WHERE finished_at < %(before)s;

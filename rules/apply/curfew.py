@@ -11,7 +11,7 @@ from db.pool import Connection
 from rules import curfew as rule
 from rules.apply import commands
 from rules.apply import curfew_news as news
-from rules.clock import LATE_AFTER, LATE_MAX
+from rules.clock import JUDGED_BACK, LATE_AFTER, LATE_MAX
 from rules.curfew import Circumstances, Observation, PolicyVersion, Rule, Violation, Window
 from rules.errors import ConflictError, NotFoundError, StaleError, UnprocessableError
 from rules.spans import Span
@@ -22,7 +22,6 @@ EXCEPTION_LONGEST = timedelta(days=7)
 EXCEPTION_BACK = timedelta(hours=1)
 CONSENT = "CURFEW"
 
-_LOOKS_BACK = LATE_MAX + timedelta(days=1)
 _LOOKS_AHEAD = timedelta(hours=25)
 _SETTLES_AFTER = timedelta(seconds=30)
 _INSTANT = timedelta(microseconds=1)
@@ -171,7 +170,7 @@ def judge(
     watch = curfew.lock_watch(conn, vin)
     if watch is None:
         return
-    oldest = since - _LOOKS_BACK
+    oldest = since - JUDGED_BACK
     # Just past the last sight, so that what begins with it is seen; a vehicle's clock may be up to a minute ahead.
     horizon = max(now, until) + _INSTANT
     stood, stop = curfew.stretch(conn, vin, since=since, until=until, oldest=oldest, latest=horizon)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from db import agents, messages, operations, processes, telemetry, vehicles
+from db import agents, messages, operations, processes, retention, telemetry, vehicles
 from db.pool import Connection
 from db.processes import Process
 from db.telemetry import StatusRow
@@ -243,7 +243,7 @@ def test_rates_are_taken_from_the_counters_of_the_processes_that_were_there_befo
     beat("ingest@a:1", now, urgent_stored=7, bulk_stored=600, lag_s=1.5, urgent_waiting=1, bulk_waiting=8)
     beat("ingest@b:2", now, urgent_stored=9000, bulk_stored=9000, lag_s=0.0)
     operations.sample(conn, at=now)
-    operations.prune(conn, now - timedelta(hours=1))
+    retention.delete_batch(conn, "operations_samples", before=now - timedelta(hours=1), limit=10)
     conn.commit()
     first, second = ok(api.call("GET", f"{OPERATIONS}/history?minutes=5"))["samples"]
     assert (first["bulkPerSecond"], first["lagSeconds"], first["waiting"]) == (None, 0.5, 3)

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from db import events, processes
+from db import events, processes, retention
 from db.events import NewEvent
 from db.pool import Connection, connect
 from stack.server import Server, wait_until
@@ -133,7 +133,7 @@ def test_pruning_keeps_the_newest_so_that_numbers_never_begin_again(conn: Connec
     for number in range(3):
         events.append(conn, event(number))
     events.sequence(conn)
-    assert events.prune(conn, datetime(2100, 1, 1, tzinfo=UTC)) == 2
+    assert retention.delete_batch(conn, "events", before=datetime(2100, 1, 1, tzinfo=UTC), limit=10) == 2
     events.append(conn, event(3))
     events.sequence(conn)
     assert [e.sequence for e in events.after(conn, 0, limit=10)] == [3, 4]

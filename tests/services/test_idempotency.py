@@ -12,7 +12,7 @@ from api import idempotency
 from api.routes import sos as sos_routes
 from db.errors import Unavailable
 from db.pool import Connection
-from rules import jobs
+from rules import retention
 from schemas.access import Role
 from tests.api import AGENT, PARTNER, VIN, Api, serving
 from tests.contract.examples import guide
@@ -178,9 +178,9 @@ def test_after_a_day_the_key_is_new_and_the_old_answer_is_pruned(api: Api, conn:
     answer = post(api, SOS, {"description": "smoke"})
     assert (answer.status_code, is_replay(answer)) == (201, False)
     assert presses(api) == 2
-    jobs.prune(conn, datetime.now(UTC))
+    retention.prune(conn, datetime.now(UTC), terms=retention.Terms())
     assert conn.execute("SELECT count(*) FROM idempotent_answers").fetchone() == (1,)
-    jobs.prune(conn, datetime.now(UTC) + timedelta(hours=25))
+    retention.prune(conn, datetime.now(UTC) + timedelta(hours=25), terms=retention.Terms())
     assert conn.execute("SELECT count(*) FROM idempotent_answers").fetchone() == (0,)
 
 

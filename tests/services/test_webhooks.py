@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from admin.__main__ import app
 from db import partners, rsa, vehicles, webhooks
 from db.pool import Connection, connect
-from rules import jobs
+from rules import retention
 from rules.apply import partners as apply_partners
 from rules.apply import rsa as apply
 from rules.apply.rsa import Press
@@ -318,7 +318,7 @@ def test_deliveries_are_forgotten_some_time_after_their_end(registry: str, conn:
     now = datetime.now(UTC)
     webhooks.withdraw(conn, cid=cids_[0], topic=Topic.DISPATCH, reason="withdrawn", at=now - timedelta(days=31))
     conn.commit()
-    jobs.prune(conn, now)
+    retention.prune(conn, now, terms=retention.Terms())
     assert [one.cid for one in webhooks.list_all(conn, partner=None, finished=True, limit=10)] == [cids_[1]]
 
 

@@ -1,0 +1,59 @@
+-- name: chunks_before
+SELECT DISTINCT range_end FROM timescaledb_information.chunks
+WHERE hypertable_schema = 'public' AND hypertable_name = %(hypertable)s AND range_end <= %(before)s
+ORDER BY range_end;
+
+-- name: wait_little
+-- Dropping a chunk locks out its readers, and whoever asks for the latest of a vehicle reads all chunks: they would queue
+-- behind a drop that waits.
+SET LOCAL lock_timeout = '200ms';
+
+-- name: drop_chunks
+SELECT drop_chunks(%(hypertable)s::regclass, older_than => %(ending)s::timestamptz);
+
+-- name: quarantine
+-- Counted from when the bytes last came. What waits for its replay stays, and what an open emergency was raised from.
+DELETE FROM quarantine WHERE quarantine_id IN (
+    SELECT q.quarantine_id FROM quarantine q
+    WHERE q.received_at < %(before)s AND (q.replay_requested_at IS NULL OR q.replayed_at IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM sos_incidents s WHERE s.cid = q.cid AND s.status NOT IN ('CLOSED', 'CANCELLED'))
+    ORDER BY q.received_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: webhook_deliveries
+-- Counted from their end; what is still to be delivered has none.
+DELETE FROM webhook_deliveries WHERE delivery_id IN (
+    SELECT delivery_id FROM webhook_deliveries WHERE finished_at < %(before)s
+    ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: system_tests
+DELETE FROM system_tests WHERE test_id IN (
+    SELECT test_id FROM system_tests WHERE finished_at < %(before)s
+    ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: received_messages
+DELETE FROM received_messages WHERE (vin, message_id) IN (
+    SELECT vin, message_id FROM received_messages WHERE received_at < %(before)s
+    ORDER BY received_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: events
+-- The oldest by number, which is the order they were written in but for moments, so that no index on the time is needed.
+-- The newest stays: the next number follows it. What has no number yet stays too.
+DELETE FROM events WHERE event_id IN (
+    SELECT event_id FROM (SELECT event_id, appended_at FROM events
+                          WHERE sequence < (SELECT max(sequence) FROM events)
+                          ORDER BY sequence LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS oldest
+    WHERE appended_at < %(before)s);
+
+-- name: idempotent_answers
+DELETE FROM idempotent_answers WHERE request_hash IN (
+    SELECT request_hash FROM idempotent_answers WHERE answered_at < %(before)s
+    ORDER BY answered_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: operations_samples
+DELETE FROM operations_samples WHERE sampled_at IN (
+    SELECT sampled_at FROM operations_samples WHERE sampled_at < %(before)s
+    ORDER BY sampled_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: processes
+DELETE FROM processes WHERE name IN (
+    SELECT name FROM processes WHERE beat_at < %(before)s LIMIT %(limit)s FOR UPDATE SKIP LOCKED);

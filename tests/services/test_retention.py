@@ -1,0 +1,175 @@
+"""What has outlived its term goes, in small steps; what is younger, or belongs to something open, stays."""
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+from pydantic import ValidationError
+
+from db import vehicles
+from db.pool import Connection, connect
+from rules import retention
+from rules.retention import Terms
+from rules.settings import RulesSettings
+
+NOW = datetime.now(UTC)
+VIN = "KMHSH81C7LU123456"
+TERMS = Terms()
+A_BIT = timedelta(minutes=1)
+
+WRITTEN = {
+    "vehicle_status": "INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect)"
+    " VALUES (%(vin)s, %(id)s, %(at)s, %(at)s, false)",
+    "engine_events": "INSERT INTO engine_events (vin, message_id, occurred_at, received_at, clock_suspect, event)"
+    " VALUES (%(vin)s, %(id)s, %(at)s, %(at)s, false, 'START')",
+    "quarantine": "INSERT INTO quarantine (topic, payload, payload_hash, reason, detail, first_received_at,"
+    " received_at) VALUES ('t', '{', sha256(%(id)s::text::bytea), 'MALFORMED', '', %(at)s, %(at)s)",
+    "webhook_deliveries": "INSERT INTO webhook_deliveries (delivery_id, endpoint_id, topic, payload, status,"
+    " created_at, next_attempt_at, finished_at) SELECT %(id)s, endpoint_id, 't', '{}', 'DELIVERED', %(at)s,"
+    " %(at)s, %(at)s FROM webhook_endpoints",
+    "system_tests": "INSERT INTO system_tests VALUES ('TEST-20260101-' || lpad((random() * 1e9)::bigint::text, 9, '0'),"
+    " 'full', 'x', NULL, %(at)s, %(at)s, 'PASSED', '{}')",
+    "received_messages": "INSERT INTO received_messages (vin, message_id, kind, received_at)"
+    " VALUES (%(vin)s, %(id)s, 'engine', %(at)s)",
+    "events": "INSERT INTO events (sequence, service, type, priority, vin, occurred_at, data, appended_at)"
+    " SELECT coalesce(max(sequence), 0) + 1, 'SOS', 'T', 'LOW', %(vin)s, %(at)s, '{}', %(at)s FROM events",
+    "idempotent_answers": "INSERT INTO idempotent_answers (request_hash, fingerprint, status, media_type, body,"
+    " answered_at) VALUES (sha256(%(id)s::text::bytea), '', 200, 't', '', %(at)s)",
+    "operations_samples": "INSERT INTO operations_samples VALUES (%(at)s, '{}', 0, 0)",
+    "processes": "INSERT INTO processes (name, started_at, beat_at, ready, figures)"
+    " VALUES (%(id)s::text, %(at)s, %(at)s, true, '{}')",
+}
+
+
+@pytest.fixture
+def kept(conn: Connection) -> Connection:
+    """A vehicle and a partner's endpoint for what refers to them."""
+    vehicles.register(conn, [VIN])
+    conn.execute("INSERT INTO partners (partner, name) VALUES ('PARTNER', 'p')")
+    conn.execute(
+        "INSERT INTO webhook_endpoints (partner, url, secret, changed_at)"
+        " VALUES ('PARTNER', 'https://p/', 'whsec_A', %s)",
+        (NOW,),
+    )
+    conn.commit()
+    return conn
+
+
+def write(conn: Connection, table: str, *instants: datetime) -> None:
+    for at in instants:
+        conn.execute(WRITTEN[table].encode(), {"vin": VIN, "id": uuid4(), "at": at})
+    conn.commit()
+
+
+def count(conn: Connection, table: str) -> int:
+    row = conn.execute(b"SELECT count(*) FROM " + table.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("table", WRITTEN)
+def test_rows_older_than_their_term_go_and_younger_ones_stay(kept: Connection, table: str) -> None:
+    term = getattr(TERMS, table)
+    chunk = {"vehicle_status": timedelta(days=1), "engine_events": timedelta(days=7)}.get(table, timedelta(0))
+    write(kept, table, NOW - 2 * term - chunk, NOW - term - chunk - A_BIT, NOW - term + A_BIT, NOW)
+    others = {name: count(kept, name) for name in WRITTEN if name != table}
+    retention.prune(kept, NOW, terms=TERMS)
+    assert count(kept, table) == 2
+    assert {name: count(kept, name) for name in others} == others
+    retention.prune(kept, NOW, terms=TERMS)
+    assert count(kept, table) == 2
+
+
+def test_every_table_with_a_term_is_tested() -> None:
+    assert {field.name for field in fields(Terms)} == set(WRITTEN)
+
+
+def test_what_an_open_emergency_was_raised_from_stays_and_so_does_what_waits(kept: Connection) -> None:
+    long_ago = NOW - timedelta(days=400)
+    for cid, status in (("SOS_20250101_001", "INITIATED"), ("SOS_20250101_002", "CLOSED")):
+        kept.execute(
+            "INSERT INTO sos_incidents (cid, vin, status, emergency_type, urgency, source, test_call, occurred_at,"
+            " received_at, anomalies, updated_at) VALUES (%s, %s, %s, 'OTHER', 'HIGH', 'TCU', false, %s, %s, '{}', %s)",
+            (cid, VIN, status, long_ago, long_ago, long_ago),
+        )
+        kept.execute(
+            "INSERT INTO sos_timeline (cid, status, occurred_at, actor, description)"
+            " VALUES (%s, 'INITIATED', %s, 'T', '')",
+            (cid, long_ago),
+        )
+        write(kept, "quarantine", long_ago)
+        kept.execute("UPDATE quarantine SET cid = %s WHERE cid IS NULL", (cid,))
+    write(kept, "quarantine", long_ago)
+    kept.execute("UPDATE quarantine SET replay_requested_at = now() WHERE cid IS NULL")
+    kept.execute(
+        "INSERT INTO curfew_violations (vin, started_at, severity, detected_late, detected_at)"
+        " VALUES (%s, %s, 'HIGH', false, %s)",
+        (VIN, long_ago, long_ago),
+    )
+    write(kept, "webhook_deliveries", long_ago)
+    kept.execute("UPDATE webhook_deliveries SET status = 'PENDING', finished_at = NULL")
+    write(kept, "events", long_ago)
+    kept.execute("UPDATE events SET sequence = NULL")
+    kept.commit()
+    retention.prune(kept, NOW, terms=TERMS)
+    assert [row[0] for row in kept.execute("SELECT cid FROM quarantine ORDER BY cid")] == ["SOS_20250101_001", None]
+    assert [count(kept, name) for name in ("sos_incidents", "sos_timeline", "curfew_violations")] == [2, 2, 1]
+    assert [count(kept, name) for name in ("webhook_deliveries", "events")] == [1, 1]
+
+
+def test_killed_half_way_it_goes_on_the_next_time(kept: Connection, database_url: str) -> None:
+    kept.execute(
+        "INSERT INTO received_messages (vin, message_id, kind, received_at)"
+        " SELECT %s, gen_random_uuid(), 'engine', %s FROM generate_series(1, 5000)",
+        (VIN, NOW - timedelta(days=30)),
+    )
+    kept.execute(
+        "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF (SELECT count(*) FROM received_messages) < 2000 THEN PERFORM pg_terminate_backend(pg_backend_pid());"
+        " END IF; RETURN NULL; END $$"
+    )
+    kept.execute("CREATE TRIGGER die AFTER DELETE ON received_messages EXECUTE FUNCTION die()")
+    kept.commit()
+    with connect(database_url, name="killed") as killed, pytest.raises(psycopg.OperationalError):
+        retention.prune(killed, NOW, terms=TERMS)
+    assert count(kept, "received_messages") == 3000
+    kept.execute("DROP TRIGGER die ON received_messages")
+    kept.commit()
+    retention.prune(kept, NOW, terms=TERMS)
+    assert count(kept, "received_messages") == 0
+
+
+def test_ingestion_goes_on_beside_it_and_a_reader_makes_it_wait_for_the_next_time(
+    kept: Connection, database_url: str
+) -> None:
+    write(kept, "vehicle_status", NOW - timedelta(days=200), NOW - timedelta(days=201), NOW)
+    with connect(database_url, name="worker") as worker, connect(database_url, name="analyst") as analyst:
+        worker.execute(WRITTEN["vehicle_status"].encode(), {"vin": VIN, "id": uuid4(), "at": NOW})
+        worker.execute(
+            WRITTEN["received_messages"].encode(), {"vin": VIN, "id": uuid4(), "at": NOW - timedelta(days=9)}
+        )
+        analyst.execute("SELECT count(*) FROM vehicle_status")
+        began = datetime.now(UTC)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            retention.prune(kept, NOW, terms=TERMS)
+        assert datetime.now(UTC) - began < timedelta(seconds=2)
+        kept.rollback()
+        analyst.rollback()
+        retention.prune(kept, NOW, terms=TERMS)
+        worker.commit()
+    assert (count(kept, "vehicle_status"), count(kept, "received_messages")) == (2, 1)
+
+
+def test_telemetry_is_kept_at_least_as_long_as_the_latest_message_is_judged_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TCU_DATABASE_URL", "postgresql://nobody")
+    monkeypatch.setenv("TCU_KEEP_TELEMETRY_DAYS", "14")
+    with pytest.raises(ValidationError, match="greater than or equal to 15"):
+        RulesSettings()
+    monkeypatch.setenv("TCU_KEEP_TELEMETRY_DAYS", "15")
+    terms = RulesSettings().terms
+    assert (terms.vehicle_status, terms.engine_events) == (timedelta(days=15), timedelta(days=15))
+    assert (terms.quarantine, terms.events) == (timedelta(days=30), timedelta(days=7))
