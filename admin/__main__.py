@@ -2,7 +2,7 @@
 
 import typer
 
-from admin import demo, keys, partners, people, quarantine, status, vehicles
+from admin import demo, grants, keys, partners, people, quarantine, status, vehicles
 from admin.session import explain_failures, transaction
 from db.catalog import describe
 from db.migrate import migrate as apply_migrations
@@ -18,6 +18,7 @@ app.add_typer(vehicles.app, name="vehicle")
 app.add_typer(people.app, name="agent")
 app.add_typer(partners.app, name="partner")
 app.add_typer(keys.app, name="key")
+app.add_typer(grants.app, name="grant")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(demo.app, name="demo")
 app.command(name="status")(status.show)

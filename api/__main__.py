@@ -85,7 +85,7 @@ def main() -> int:
         settings = ApiSettings()
         check_demo_token(settings)
     except ValidationError as error:
-        told = ", ".join(f"TCU_{str(one['loc'][0]).upper()} ({one['msg']})" for one in error.errors())
+        told = ", ".join(_setting(one["loc"]) + f" ({one['msg']})" for one in error.errors())
         print(f"api: cannot start with {told}", file=sys.stderr)  # noqa: T201 - for whoever started it
         return 1
     except ValueError as error:
@@ -93,6 +93,10 @@ def main() -> int:
         return 1
     serve(settings)
     return 0
+
+
+def _setting(loc: tuple[int | str, ...]) -> str:
+    return f"TCU_{str(loc[0]).upper()}" if loc else "settings that contradict each other"
 
 
 def listen(settings: ApiSettings) -> socket.socket:

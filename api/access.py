@@ -72,6 +72,23 @@ MAY: Mapping[Action, frozenset[Role]] = {
 }
 """Which role may do what, with the vehicles, the counselor or the partner that the caller has (docs/access.md)."""
 
+READS = frozenset(
+    {
+        Action.READ_VEHICLE,
+        Action.READ_CURFEW,
+        Action.WATCH,
+        Action.READ_AGENTS,
+        Action.READ_PARTNERS,
+        Action.READ_STATISTICS,
+        Action.READ_HEALTH,
+        Action.READ_TEMPLATES,
+        Action.READ_SELF,
+    }
+)
+SCOPE_READ = "tcu:read"
+SCOPE_WRITE = "tcu:write"
+"""A token needs the one for READS and the other for everything else; a key has both."""
+
 
 class UnauthenticatedError(DomainError):
     """The request brings nothing that proves who calls; `code` says why."""
@@ -87,16 +104,29 @@ class ForbiddenError(DomainError):
     code = "FORBIDDEN"
 
 
+class ScopeError(ForbiddenError):
+    """The token was not made for this."""
+
+    code = "INSUFFICIENT_SCOPE"
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a caller has proven to be: whoever holds the key of this number."""
+    """What a caller has proven to be: whoever holds the key of this number, or the subject of a token."""
 
-    key_id: int
+    key_id: int | None = None
+    subject: str | None = None
+    kid: str | None = None
+    """Which key of the issuer has signed the token."""
+    roles: frozenset[Role] = frozenset()
+    """Those that the token names: the subject acts in no other, whatever was granted."""
+    scopes: frozenset[str] = frozenset()
+    expires_at: datetime | None = None
 
     @property
     def who(self) -> str:
         """The caller by name, for records: nothing that lets anybody in."""
-        return f"key:{self.key_id}"
+        return f"key:{self.key_id}" if self.key_id is not None else f"sub:{self.subject}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +171,7 @@ def check(
     partner: str | None = None,
 ) -> None:
     """Raise NotFoundError for what is not the caller's, ForbiddenError for what is and is not the caller's to do."""
+    _check_scope(principal.credential, action)
     if partner is not None:
         _check_partner(principal, partner)
     roles = principal.roles
@@ -190,6 +221,12 @@ def sees(principal: Principal, event: Event) -> bool:
     if sees_incidents_of(principal, event.vin):
         return True
     return Role.PARTNER in principal.roles and principal.partner is not None and event.partner == principal.partner
+
+
+def _check_scope(credential: Credential, action: Action) -> None:
+    needed = SCOPE_READ if action in READS else SCOPE_WRITE
+    if credential.subject is not None and needed not in credential.scopes:
+        raise ScopeError(f"expected a token with the scope {needed}")
 
 
 def _check_partner(principal: Principal, partner: str) -> None:

@@ -36,6 +36,7 @@ from api.routes import (
     system,
 )
 from api.settings import ApiSettings
+from api.tokens import Tokens, trusted
 from db.pool import open_pool
 from schemas.problem import Problem
 
@@ -108,7 +109,9 @@ def _lifespan(settings: ApiSettings, metrics: Metrics) -> Callable[[FastAPI], Ab
         pool = open_pool(settings.database_url, name="tcu-api", max_size=settings.api_connections)
         hub = Hub(metrics, bound=settings.stream_queue)
         reader = EventReader(settings.database_url, hub, asyncio.get_running_loop(), name="tcu-api-events")
-        key_ring = KeyRing(pool, settings.key_secret, settings.environment)
+        trust = trusted(settings)
+        tokens = Tokens(trust) if trust else None
+        key_ring = KeyRing(pool, settings.key_secret, settings.environment, tokens)
         parts = Resources(settings, name, pool, key_ring, hub, OpenStreams(key_ring), reader, metrics)
         app.state.resources = parts
         reader.start()

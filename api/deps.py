@@ -19,7 +19,7 @@ from db.pool import Connection, Pool
 from rules.errors import UnprocessableError
 from schemas.base import VIN_PATTERN
 
-_bearer = HTTPBearer(scheme_name="bearer", description="An API key, as `sk_…`", auto_error=False)
+_bearer = HTTPBearer(scheme_name="bearer", description="An API key, as `sk_…`, or a token (JWT)", auto_error=False)
 
 
 async def resources(request: Request) -> Resources:
@@ -32,9 +32,9 @@ Parts = Annotated[Resources, Depends(resources)]
 
 
 async def token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
-    """Return the bearer key. Raises UnauthenticatedError where there is none."""
+    """Return the bearer key or token. Raises UnauthenticatedError where there is none."""
     if credentials is None or not credentials.credentials:
-        raise UnauthenticatedError("KEY_MISSING", "expected `Authorization: Bearer sk_…`")
+        raise UnauthenticatedError("KEY_MISSING", "expected `Authorization: Bearer` with a key or token")
     return credentials.credentials
 
 

@@ -3,14 +3,17 @@
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
 from api.access import Credential, Principal, UnauthenticatedError
 from api.settings import Environment
-from db import keys
+from api.tokens import Tokens
+from db import grants, keys
+from db.grants import Grant
 from db.keys import ApiKey
 from db.pool import Connection, Pool
 from schemas.access import Role
@@ -19,14 +22,19 @@ from schemas.demo import DEMO_TOKEN
 BELIEVED_S = 3.0
 """So long may an answer of the database be used again: a key that is revoked lets nobody in for longer."""
 _SEEN_MOST = 10_000
+LONGEST = 4096
+"""Characters of a key or token; nothing longer is looked at."""
+_DOTS = 2
+"""A token has three parts (RFC 7515 §3.1), a key one."""
 
 
 class KeyRing:
-    """Tells who holds which key; an answer of the database is believed for three seconds."""
+    """Tells who calls, by key or token; an answer of the database is believed for three seconds."""
 
-    def __init__(self, pool: Pool, secret: SecretStr, environment: Environment) -> None:
+    def __init__(self, pool: Pool, secret: SecretStr, environment: Environment, tokens: Tokens | None) -> None:
         self._pool = pool
         self._secret = secret
+        self._tokens = tokens
         self._refused = {DEMO_TOKEN} if environment is Environment.PRODUCTION else frozenset()
         self._seen: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
 
@@ -40,11 +48,11 @@ class KeyRing:
 
     def ask(self, token: str) -> Principal:
         """Return the caller as the database tells now. Raises UnauthenticatedError for what lets nobody in."""
+        if len(token) > LONGEST:
+            raise UnauthenticatedError("TOKEN_TOO_LARGE", f"expected a key or token of at most {LONGEST} characters")
         if token in self._refused:
             raise UnauthenticatedError("KEY_UNKNOWN", "no such key")
-        with self._pool.connection() as conn:
-            found = keys.find(conn, token, secret=self._secret.get_secret_value())
-        principal = holder(found, now=datetime.now(UTC))
+        principal = self._holder(token) if self._tokens is None or token.count(".") != _DOTS else self._subject(token)
         self._seen[_digest(token)] = (time.monotonic() + BELIEVED_S, principal)
         while len(self._seen) > _SEEN_MOST:
             self._seen.popitem(last=False)
@@ -53,8 +61,38 @@ class KeyRing:
     def still_valid(self, principals: Collection[Principal]) -> list[bool]:
         """Tell of each principal whether it has the same rights as before, as the database tells now."""
         with self._pool.connection() as conn:
-            present = _present(conn, {principal.credential for principal in principals})
+            present = self._present(conn, {principal.credential for principal in principals})
         return [present.get(principal.credential) == principal for principal in principals]
+
+    def _holder(self, key: str) -> Principal:
+        with self._pool.connection() as conn:
+            found = keys.find(conn, key, secret=self._secret.get_secret_value())
+        return holder(found, now=datetime.now(UTC))
+
+    def _subject(self, token: str) -> Principal:
+        assert self._tokens is not None  # noqa: S101 - asked for only then
+        credential = self._tokens.read(token)
+        assert credential.subject is not None  # noqa: S101 - a token always has one
+        with self._pool.connection() as conn:
+            return subject(credential, grants.of_subjects(conn, [credential.subject]))
+
+    def _present(self, conn: Connection, credentials: Collection[Credential]) -> dict[Credential, Principal]:
+        """Return the principals of these credentials, without those that let nobody in any more."""
+        now = datetime.now(UTC)
+        found: dict[Credential, Principal] = {}
+        for key in keys.by_number(conn, [one.key_id for one in credentials if one.key_id is not None]):
+            with suppress(UnauthenticatedError):
+                principal = holder(key, now=now)
+                found[principal.credential] = principal
+        subjects = [one for one in credentials if one.subject is not None]
+        granted = grants.of_subjects(conn, [str(one.subject) for one in subjects]) if subjects else []
+        for one in subjects:
+            if self._tokens is None or not self._tokens.knows(one.kid):
+                continue
+            principal = subject(one, [grant for grant in granted if grant.subject == one.subject])
+            if not _over(principal, now):
+                found[one] = principal
+        return found
 
 
 def holder(key: ApiKey | None, *, now: datetime) -> Principal:
@@ -67,7 +105,7 @@ def holder(key: ApiKey | None, *, now: datetime) -> Principal:
         raise UnauthenticatedError("KEY_EXPIRED", "the key has expired")
     roles = frozenset({Role(key.role)})
     return Principal(
-        credential=Credential(key.key_id),
+        credential=Credential(key_id=key.key_id),
         roles=roles,
         vehicles=dict.fromkeys(key.vins, roles),
         of_every_vehicle=roles if key.every_vehicle else frozenset(),
@@ -77,17 +115,22 @@ def holder(key: ApiKey | None, *, now: datetime) -> Principal:
     )
 
 
-def _present(conn: Connection, credentials: Collection[Credential]) -> dict[Credential, Principal]:
-    """Return the principals of these credentials, without those that let nobody in any more."""
-    now = datetime.now(UTC)
-    found: dict[Credential, Principal] = {}
-    for key in keys.by_number(conn, [credential.key_id for credential in credentials]):
-        try:
-            principal = holder(key, now=now)
-        except UnauthenticatedError:
-            continue
-        found[principal.credential] = principal
-    return found
+def subject(credential: Credential, granted: Iterable[Grant]) -> Principal:
+    """Return what the subject of a token may do: what was granted, in the roles that the token names."""
+    held = [(Role(grant.role), grant) for grant in granted if grant.role in credential.roles]
+    vehicles: dict[str, frozenset[Role]] = {}
+    for role, grant in held:
+        if grant.vin is not None:
+            vehicles[grant.vin] = vehicles.get(grant.vin, frozenset()) | {role}
+    return Principal(
+        credential=credential,
+        roles=frozenset(role for role, _ in held),
+        vehicles=vehicles,
+        of_every_vehicle=frozenset(role for role, grant in held if grant.every_vehicle),
+        agent_id=next((grant.agent_id for _, grant in held if grant.agent_id), None),
+        partner=next((grant.partner for _, grant in held if grant.partner), None),
+        expires_at=credential.expires_at,
+    )
 
 
 def _over(principal: Principal, now: datetime) -> bool:

@@ -1,10 +1,14 @@
 """What can be set from outside."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 
 
 class Environment(StrEnum):
@@ -24,6 +28,12 @@ class ApiSettings(BaseSettings):
     api_host: str = Field(default="127.0.0.1", description="address to listen on")
     api_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     environment: Environment = Field(default=Environment.PRODUCTION, description="demo or production")
+    jwt_issuer: str | None = Field(default=None, description="whose tokens (JWT) are believed: their claim iss")
+    jwt_audience: str | None = Field(default=None, description="for whom the tokens are: their claim aud")
+    jwt_algorithm: Literal["RS256", "PS256", "ES256", "EdDSA"] | None = Field(
+        default=None, description="how the tokens are signed, and in no other way"
+    )
+    jwt_keys: str | None = Field(default=None, description="the issuer's public keys: JWKS file or https URL, or PEM")
     contact_center_phone: str | None = Field(default=None, description="the call center's number, shown to customers")
     api_connections: int = Field(default=20, ge=2, le=200, description="most database connections of the pool")
     stream_queue: int = Field(default=1000, ge=1, description="events a stream may be behind before it is closed")
@@ -33,3 +43,12 @@ class ApiSettings(BaseSettings):
     system_test_cert: Path | None = Field(default=None, description="the system test's certificate, CN systemtest")
     system_test_key: Path | None = Field(default=None, description="the key of that certificate")
     stream_send_timeout_s: float = Field(default=20, gt=0, description="seconds after which a silent reader is closed")
+
+    @model_validator(mode="after")
+    def _tokens_are_told_of_whole(self) -> Self:
+        told = [self.jwt_issuer, self.jwt_audience, self.jwt_algorithm, self.jwt_keys]
+        if any(told) and not all(told):
+            raise ValueError("expected all of TCU_JWT_ISSUER, _AUDIENCE, _ALGORITHM and _KEYS, or none")
+        if self.jwt_keys and self.jwt_keys.startswith("http://") and not _LOOPBACK.match(self.jwt_keys):
+            raise ValueError("expected TCU_JWT_KEYS by https: whoever changes the keys lets anybody in")
+        return self
