@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api import errors, logs, resources
+from api import errors, key_ring, logs
 from api.routes import sos as sos_routes
 from db.errors import DatabaseError
 from rules.errors import DomainError
@@ -230,7 +230,7 @@ def test_logs_carry_request_id_and_cid_and_nothing_personal(
         def fail(*_: object, **__: object) -> None:
             raise DatabaseError(f"row of {VIN}, Hong Gildong, +82-10-1234-5678")
 
-        monkeypatch.setattr(resources.keys, "find", fail)
+        monkeypatch.setattr(key_ring.keys, "find", fail)
         assert api.call("GET", f"/vehicles/{VIN}/sos/status", token="sk_fresh").status_code == 500
     finally:
         logging.root.handlers[:] = handlers
