@@ -1,24 +1,29 @@
 """`tcu demo seed`: the guides' vehicles, agents, partners and token, so that their curl lines run as printed."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import typer
 
 from admin.session import key_secret, pki_dir, transaction
 from db import agents, keys, partners, vehicles
+from db import curfew as db_curfew
+from db.pool import Connection
 from mosquitto.pki import issue_vehicle
-from rules.apply import consents, sos
+from rules.apply import consents, curfew, sos
 from schemas import demo
 from schemas.access import Role
-from schemas.curfew import ConsentRequest
+from schemas.curfew import ConsentRequest, CurfewPolicyRequest, Day
+
+_CURFEW_SINCE = timedelta(days=14)
+"""Longer ago than the latest data that is judged at its own time."""
 
 app = typer.Typer(no_args_is_help=True, help="What the demo needs. Refused in production.")
 
 
 @app.command()
 def seed() -> None:
-    """Register the guides' vehicles, their drivers' consent, the fleet's, agents, partners and the guides' token."""
+    """Register the guides' vehicles, the fleet's, young drivers', consents, agents, partners, the guides' token."""
     if os.environ.get("TCU_ENVIRONMENT") == "production":
         raise ValueError("the demo's token is printed in public guides: not in production")
     directory = pki_dir()
@@ -31,7 +36,10 @@ def seed() -> None:
             if consents.latest(conn, vin) is None:
                 now = datetime.now(UTC)
                 consents.record(conn, vin, ConsentRequest(granted=True), actor="DRIVER", now=now)
-        vehicles.register(conn, demo.DEMO_FLEET_VINS)
+        vehicles.register(conn, (*demo.DEMO_FLEET_VINS, *demo.DEMO_CURFEW_VINS))
+        for cars in demo.DEMO_CURFEW_CARS:
+            for zone, vin in zip(demo.NIGHT_ZONES, cars.offline, strict=True):
+                _has_a_night_curfew(conn, vin, zone)
         for partner, name in demo.DEMO_PARTNERS.items():
             partners.put(conn, partner, name=name)
         for number, (agent_id, name) in enumerate(demo.DEMO_AGENTS.items(), start=801):
@@ -47,6 +55,25 @@ def seed() -> None:
             role=Role.OPERATOR,
             every_vehicle=True,
         )
-    for vin in (*demo.DEMO_VINS, *demo.DEMO_FLEET_VINS):
+    seeded = (*demo.DEMO_VINS, *demo.DEMO_FLEET_VINS, *demo.DEMO_CURFEW_VINS)
+    for vin in seeded:
         issue_vehicle(directory, vin)
-    typer.echo(f"seeded {len(demo.DEMO_VINS)} + {len(demo.DEMO_FLEET_VINS)} vehicles, {len(demo.DEMO_AGENTS)} agents")
+    typer.echo(f"seeded {len(seeded)} vehicles, {len(demo.DEMO_AGENTS)} agents")
+
+
+def _has_a_night_curfew(conn: Connection, vin: str, zone: str) -> None:
+    """Let the vehicle have had the guide's night window, and its driver's consent, for two weeks."""
+    if db_curfew.policies(conn, vin):
+        return
+    then = datetime.now(UTC) - _CURFEW_SINCE
+    policy = CurfewPolicyRequest.model_validate(
+        {
+            "enabled": True,
+            "timezone": zone,
+            "days": list(Day),
+            "timeWindow": demo.NIGHT_WINDOW,
+            "actions": ["notification", "in_vehicle_warning"],
+        }
+    )
+    curfew.set_policy(conn, vin, policy, actor="GUARDIAN", if_match=None, now=then)
+    consents.record(conn, vin, ConsentRequest(granted=True), actor="DRIVER", now=then)

@@ -11,17 +11,18 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.demo import DEMO_VINS, fleet_vin
+from schemas.demo import DEMO_CURFEW_VINS, DEMO_VINS, fleet_vin
 from simulator import driving
 from simulator.demo import run_demo
 from simulator.fleet import FleetPlan, run_fleet
+from simulator.garage import Garage
 from simulator.public_api import PublicApi
 from simulator.report import Report
 from simulator.settings import Settings, SetupMissing, broker_of, certificates_of, load_settings
 from simulator.stage import Stage
 from simulator.stopping import INTERRUPTED, run_until_stopped, unless_stopped
 from simulator.stories import STORIES, play
-from simulator.tcu import Tcu, Unreachable
+from simulator.tcu import Unreachable
 from simulator.unreceipted import UnreceiptedStore
 
 _SETUP_MISSING = 2
@@ -79,35 +80,56 @@ def story(
 ) -> None:
     """Play one vehicle's story and show what was sent, stored, read by REST and seen by SSE.
 
-    The simulator plays call center and partner too, through the public API.
+    The simulator plays call center, partner and guardian too, through the public API.
+
+    trip     engine start, status samples, engine stop
+
+    sos      from the press over the voice call to the closed incident
+
+    rsa      from the press over the partner's tow truck to the closed incident
+
+    curfew   young drivers at night, for about 70 s, in parts that run side by side, each with a vehicle of its own
+    (`tcu demo seed` makes them; --vin drives the first):
+
+    · exception: a drive in a zone where it is night now; the driver is warned, the guardian ends the violation
+
+    · clock change: the night that lasts 5 h and the one of 7 h, and a night that was driven through
+
+    · offline: two hours out of coverage, delivered late and in no order; judged as if in order, without an alert
+
+    · wrong clock: a year ahead, four times; what happens counts when it is received, three corrections an hour
+
+    · block taken, block refused, block expired: a start block that a parked vehicle takes until it is released, one
+    that finds the engine running, and one that is void before the vehicle is back in coverage
+
+    all      one after another
 
     [bold]Examples[/bold]
 
     tcu-sim story rsa --vin KMHSH81C7LU123457
 
     tcu-sim story trip --clock-offset 3600     the server notices and corrects the clock
+
+    tcu-sim story curfew --json | jq 'select(.part == "block expired")'
     """
     report = Report(as_json=as_json)
 
     async def main(settings: Settings, stop: asyncio.Event) -> int:
-        certificate = certificates_of(settings, [vin])[vin]
+        names = STORIES if name is StoryName.ALL else (name.value,)
         chosen = _chosen(seed, report)
         rng = Random(f"{chosen}:{vin}")
-        tcu = Tcu(
-            vin=vin,
-            broker=broker_of(settings),
-            certificate=certificate,
+        certificates = certificates_of(settings, [vin, *(DEMO_CURFEW_VINS if StoryName.CURFEW in names else ())])
+        garage = Garage(broker_of(settings), certificates, chosen, report.notice)
+        tcu = garage.tcu(
+            vin,
             unreceipted=UnreceiptedStore(store / vin if store else None),
-            jitter=Random(f"{chosen}:{vin}:jitter"),
-            notify=report.notice,
             clock_offset=timedelta(seconds=clock_offset),
         )
         if len(tcu.unreceipted):
             report.notice(f"{len(tcu.unreceipted)} unreceipted messages of an earlier run are sent again")
-        names = STORIES if name is StoryName.ALL else (name.value,)
         failures = 0
         async with PublicApi(settings, report.notice) as api, tcu:
-            stage = Stage(tcu, api, rng, driving.parked_somewhere(rng))
+            stage = Stage(tcu, api, rng, driving.parked_somewhere(rng), garage, report.step)
             for each in names:
                 outcome = await unless_stopped(stop, play(each, stage, report.step))
                 if outcome is None:
@@ -166,6 +188,9 @@ def demo(
     seed: Seed = None,
 ) -> None:
     """Run a small fleet and play all stories on the demo's vehicles; without --seconds until Ctrl-C.
+
+    The curfew's story begins first, beside the others. It takes about 70 s, for a start block is void only after 60 s:
+    so --seconds 60 ends a little later.
 
     Exits with 0 only if every story reached its end.
 

@@ -1,119 +1,106 @@
-"""The story of a teenager who drives at night: a violation, an exception on the way, the end of the trip."""
+"""The story of young drivers at night, in parts that are played side by side, each by a vehicle of its own."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
 
-from schemas.base import format_instant
-from schemas.curfew import CurfewEvent, Day
-from schemas.topics import Uplink
-from schemas.vehicle import EngineEvent, EngineStatus
-from simulator import driving, messages
-from simulator.public_api import CHILDCARE, Json
-from simulator.seen import Seen
-from simulator.stage import EVENT_S, Stage, StoryFailed, Verb
+from schemas.base import format_instant, parse_instant
+from schemas.command import CommandType
+from schemas.demo import DEMO_CURFEW_CARS, CurfewCars
+from simulator import curfew_parts, driving, guardian, start_blocks
+from simulator.curfew_checks import Trip
+from simulator.public_api import ApiRefused, PublicApi
+from simulator.stage import Stage, StoryFailed, Verb
+from simulator.tcu import Unreachable
 
-_AROUND = timedelta(hours=1)
-_OPENED = ("CURFEW_VIOLATION",)
-_ENDED = ("CURFEW_VIOLATION_RESOLVED", "CURFEW_VIOLATION_RETRACTED")
+_BLOCK_AGAIN_AFTER = timedelta(minutes=10)
+"""The backend sends no vehicle two start blocks within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the story, and the vehicle that plays it; None is the story's own."""
+
+    name: str
+    vin: str | None
+    play: Callable[[Stage], Awaitable[None]]
 
 
 async def curfew(stage: Stage) -> None:
-    """An engine start inside the curfew, from the guardian's policy to the exception that ends the violation."""
-    vin = stage.tcu.vin
-    await _clear(stage)
-    async with stage.api.curfew_events(vin) as events:
-        policy, _ = await stage.done(_set_policy(stage, enabled=True), "curfew/policy by the guardian")
-        await stage.done(_put(stage, "consents", {"granted": True}), "consents by the driver")
-        await stage.read(_get(stage, "curfew/policy"), "curfew/policy", enabled=True, evaluated=True, note=None)
-        try:
-            await _drive(stage, events)
-        finally:
-            # Whatever happened, the next round begins without a curfew.
-            await _set_policy(stage, enabled=False)
-        stage.tell(Verb.DONE, f"curfew/policy switched off, zone {policy['timezone']}", None)
-
-
-async def _drive(stage: Stage, events: Seen[CurfewEvent]) -> None:
-    started = driving.started(stage.rng, stage.parked)
-    sent = stage.tcu.send(Uplink.ENGINE, messages.engine(stage.rng, EngineEvent.START, started, stage.tcu.now()))
-    await stage.stored(sent, "engine START")
-    opened = await _seen(stage, events, lambda event: event.type in _OPENED, sent.at_s)
-    listed = (await _get(stage, "curfew/violations"))["violations"][0]
-    if listed["violationId"] != opened.violation_id or listed["resolved"]:
-        raise StoryFailed(f"curfew/violations begins with {listed}, expected {opened.violation_id}, not resolved")
-    stage.tell(Verb.READ, f"curfew/violations · {opened.violation_id} {listed['severity']}", None)
-
-    granted, since_s = await stage.done(_grant(stage), "curfew/exception by the guardian")
-    await _seen(
-        stage,
-        events,
-        lambda event: event.type in _ENDED and event.violation_id == opened.violation_id,
-        since_s,
+    """Young drivers at night: all parts at once, for the longest waits a minute until a start block is void."""
+    cars, late_vin, trips = await _free_cars(stage)
+    parts = (
+        Part("exception", None, curfew_parts.exception_on_the_way),
+        Part("clock change", cars.clock_change, curfew_parts.clock_change),
+        Part("offline", late_vin, partial(curfew_parts.offline, trips=trips)),
+        Part("wrong clock", cars.wrong_clock, curfew_parts.wrong_clock),
+        Part("block taken", cars.block_taken, start_blocks.taken),
+        Part("block refused", cars.block_refused, start_blocks.refused),
+        Part("block expired", cars.block_expired, start_blocks.expired),
     )
-    await stage.read(_get(stage, "curfew/explain"), "curfew/explain", inside=False, reason="EXCEPTION")
-    stopped = replace(started, engine_status=EngineStatus.OFF, battery_voltage=driving.RESTING_V)
-    stop = stage.tcu.send(Uplink.ENGINE, messages.engine(stage.rng, EngineEvent.STOP, stopped, stage.tcu.now()))
-    await stage.stored(stop, "engine STOP")
-    stage.parked = stopped
-    cancelling = stage.api.delete(
-        f"/vehicles/{stage.tcu.vin}/curfew/exceptions/{granted['exceptionId']}", base=CHILDCARE
-    )
-    await stage.done(cancelling, f"{granted['exceptionId']} cancelled")
+    seeds = [stage.rng.getrandbits(64) for _ in parts]
+    async with asyncio.TaskGroup() as playing:
+        tasks = [playing.create_task(_play(part, stage, Random(seed))) for part, seed in zip(parts, seeds, strict=True)]
+    failures = [failure for task in tasks if (failure := task.result()) is not None]
+    if failures:
+        raise StoryFailed("; ".join(failures))
 
 
-async def _seen(
-    stage: Stage, events: Seen[CurfewEvent], matches: Callable[[CurfewEvent], bool], since_s: float
-) -> CurfewEvent:
+async def _play(part: Part, stage: Stage, rng: Random) -> str | None:
+    """Play a part and return what was missing, None where it reached its end; the other parts go on."""
+    own = replace(stage, part=part.name, rng=rng, parked=driving.parked_somewhere(rng))
+    if part.vin is not None:
+        own.tcu = stage.garage.tcu(part.vin)
     try:
-        arrival = await events.first(matches, timeout_s=EVENT_S)
-    except TimeoutError:
-        raise StoryFailed(f"the curfew's stream did not bring what was expected within {EVENT_S:.0f} s") from None
-    event = arrival.what
-    stage.tell(
-        Verb.SEEN, f"{event.type} · {event.violation_id} {event.severity} · {event.event_id}",
-        (arrival.at_s - since_s) * 1000,
-    )  # fmt: skip
-    return event
+        await part.play(own)
+    except (StoryFailed, ApiRefused, Unreachable) as error:
+        own.tell(Verb.FAILED, str(error))
+        return f"{part.name}: {error}"
+    finally:
+        if part.vin is not None:
+            await own.tcu.go_offline()
+    own.tell(Verb.DONE, f"{part.name} reached its end")
+    return None
 
 
-async def _clear(stage: Stage) -> None:
-    """Cancel exceptions that an interrupted run has left: they would release the vehicle from this one's curfew."""
-    for status in ("active", "scheduled"):
-        for left in (await _get(stage, f"curfew/exceptions?status={status}"))["exceptions"]:
-            path = f"/vehicles/{stage.tcu.vin}/curfew/exceptions/{left['exceptionId']}"
-            await stage.api.delete(path, base=CHILDCARE)
-            stage.tell(Verb.DONE, f"{left['exceptionId']} of an earlier run cancelled", None)
+async def _free_cars(stage: Stage) -> tuple[CurfewCars, str, list[Trip]]:
+    """Return a set of vehicles that can play now, the one of it where it was night two hours ago, and that one's trips.
+
+    Waits where each set has had its start blocks within the last ten minutes.
+    """
+    while True:
+        now = datetime.now(UTC)
+        trips = curfew_parts.late_trips(now)
+        free_at = []
+        for cars in DEMO_CURFEW_CARS:
+            late_vin = await _at_night(stage.api, cars, trips)
+            free_at.append(await _free_at(stage.api, cars, late_vin, trips, now))
+            if free_at[-1] <= now:
+                return cars, late_vin, trips
+        until = min(free_at)
+        stage.tell(Verb.WAITED, f"until {format_instant(until)}: a vehicle gets no two start blocks within ten minutes")
+        await asyncio.sleep((until - now).total_seconds())
 
 
-async def _set_policy(stage: Stage, *, enabled: bool) -> Json:
-    """Set a policy whose window holds now, with the fields of the curfew guide's Policy Setting."""
-    now = datetime.now(UTC)
-    body = {
-        "enabled": enabled,
-        "timezone": "UTC",
-        "days": list(Day),
-        "timeWindow": {"start": f"{now - _AROUND:%H:%M}", "end": f"{now + _AROUND:%H:%M}"},
-        "actions": ["notification"],
-    }
-    return await _put(stage, "curfew/policy", body)
+async def _at_night(api: PublicApi, cars: CurfewCars, trips: list[Trip]) -> str:
+    for vin in cars.offline:
+        answers = [await guardian.explain(api, vin, at) for at in (trips[0][0], trips[-1][1])]
+        if all(answer["inside"] and answer["policyInForce"] for answer in answers):
+            return vin
+    raise StoryFailed(f"none of {', '.join(cars.offline)} had a curfew two hours ago: run `tcu demo seed`")
 
 
-async def _grant(stage: Stage) -> Json:
-    """Release the vehicle for an hour, as the curfew guide's Exception Setting does."""
-    now = datetime.now(UTC)
-    body = {
-        "reason": "After-school program ended late",
-        "startTime": format_instant(now),
-        "endTime": format_instant(now + _AROUND),
-    }
-    path = f"/vehicles/{stage.tcu.vin}/curfew/exception"
-    return await stage.api.post(path, body, idempotency_key=messages.message_id(stage.rng), base=CHILDCARE)
-
-
-async def _get(stage: Stage, path: str) -> Json:
-    return await stage.api.get(f"/vehicles/{stage.tcu.vin}/{path}", base=CHILDCARE)
-
-
-async def _put(stage: Stage, path: str, body: Json) -> Json:
-    return await stage.api.put(f"/vehicles/{stage.tcu.vin}/{path}", body, base=CHILDCARE)
+async def _free_at(api: PublicApi, cars: CurfewCars, late_vin: str, trips: list[Trip], now: datetime) -> datetime:
+    """Return from when on the vehicles can get their start blocks, and no trips told earlier mix with these."""
+    free_at = now
+    for vin in (cars.block_taken, cars.block_refused, cars.block_expired):
+        blocked_at = guardian.latest(await guardian.commands(api, vin, CommandType.ENGINE_START_BLOCK))
+        if blocked_at is not None:
+            free_at = max(free_at, blocked_at + _BLOCK_AGAIN_AFTER)
+    start, stop = trips[0]
+    for told in await guardian.violations(api, late_vin, start - (stop - start)):
+        free_at = max(free_at, parse_instant(told["timestamp"]) + (stop - start) + (now - start))
+    return free_at

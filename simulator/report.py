@@ -19,7 +19,11 @@ _COLOURS = {
     Verb.DONE: "magenta",
     Verb.SEEN: "yellow",
     Verb.SHOWN: "white",
+    Verb.WAITED: "dim",
+    Verb.FAILED: "bold red",
 }
+
+_NAME_WIDTH = len("curfew block refused")
 
 _LOG_WIDTH = 140
 """Columns for tables that go to a file or a pipe, where rich would assume 80."""
@@ -38,12 +42,18 @@ class Report:
         """Write one step of a story."""
         if self._as_json:
             self._json(
-                kind="step", story=step.story, vin=step.vin, verb=step.verb, what=step.what, latencyMs=_rounded(step)
+                kind="step",
+                story=step.story,
+                part=step.part or None,
+                vin=step.vin,
+                verb=step.verb,
+                what=step.what,
+                latencyMs=_rounded(step),
             )
             return
         line = Text.assemble(
             (_clock(), "dim"),
-            f"  {step.story:<6} {step.vin}  ",
+            f"  {_named(step):<{_NAME_WIDTH}} {step.vin}  ",
             (f"{step.verb:<18}", _COLOURS[step.verb]),
             step.what,
             (_latency(step), "dim"),
@@ -74,9 +84,10 @@ class Report:
         table = Table("story", "step", "what", title="What the stories showed")
         table.add_column("latency ms", justify="right")
         for outcome in outcomes:
-            for step in outcome.steps:
+            # Parts that were played side by side are told one after another.
+            for step in sorted(outcome.steps, key=lambda step: step.part):
                 latency = "" if step.latency_ms is None else f"{step.latency_ms:.0f}"
-                table.add_row(step.story, Text(step.verb, _COLOURS[step.verb]), Text(step.what), latency)
+                table.add_row(_named(step), Text(step.verb, _COLOURS[step.verb]), Text(step.what), latency)
             end = "reached its end" if outcome.failure is None else f"FAILED: {outcome.failure}"
             style = "bold green" if outcome.failure is None else "bold red"
             table.add_row(outcome.story, Text("end", style), Text(end, style), "", end_section=True)
@@ -100,6 +111,10 @@ class Report:
     def _json(self, **record: object) -> None:
         print_at = format_instant(datetime.now().astimezone())
         self._console.print(Text(json.dumps({"at": print_at, **record}, ensure_ascii=False)), soft_wrap=True)
+
+
+def _named(step: Step) -> str:
+    return f"{step.story} {step.part}".rstrip()
 
 
 def _clock() -> str:

@@ -34,6 +34,10 @@ class Seen(Generic[T]):
             if not answer.done() and matches(what):
                 answer.set_result(arrival)
 
+    def so_far(self) -> list[T]:
+        """Return what has arrived, oldest first."""
+        return [arrival.what for arrival in self._arrivals]
+
     async def first(self, matches: Callable[[T], bool], *, timeout_s: float) -> Arrival[T]:
         """Return the earliest arrival that matches, past ones included. Raises TimeoutError."""
         for arrival in self._arrivals:

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import TypeVar
 
 from schemas.incident import IncidentMessage
 from schemas.receipt import ReceiptMessage, ReceiptResult
 from simulator import driving
+from simulator.garage import Garage
 from simulator.public_api import Event, Json, PublicApi
 from simulator.seen import Seen
 from simulator.tcu import Sent, Tcu
@@ -16,10 +18,19 @@ from simulator.tcu import Sent, Tcu
 RECEIPT_S = 15.0
 EVENT_S = 10.0
 INCIDENT_S = 10.0
+_LOOK_AGAIN_S = 0.25
+
+T = TypeVar("T")
 
 
 class StoryFailed(Exception):
     """The story did not go on; the message says what was missing."""
+
+
+def expect(what: str, found: object, *, wanted: object) -> None:
+    """Raise StoryFailed where something is not what it has to be."""
+    if found != wanted:
+        raise StoryFailed(f"{what} is {found!r}, expected {wanted!r}")
 
 
 class Verb(StrEnum):
@@ -31,13 +42,19 @@ class Verb(StrEnum):
     DONE = "done by REST"
     SEEN = "seen by SSE"
     SHOWN = "shown in the car"
+    WAITED = "waits"
+    FAILED = "FAILED"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step that was made; the latency is from its cause to its effect, in milliseconds."""
+    """One step that was made; the latency is from its cause to its effect, in milliseconds.
+
+    `part` is empty in a story that is played in one piece.
+    """
 
     story: str
+    part: str
     vin: str
     verb: Verb
     what: str
@@ -56,13 +73,20 @@ class Outcome:
 
 @dataclass(slots=True)
 class Stage:
-    """Who takes part in a story: the vehicle, call center and partner (`api`), and who is told of it (`tell`)."""
+    """Who takes part in a story: the vehicle, and everybody who uses the API. `garage` has more vehicles."""
 
     tcu: Tcu
     api: PublicApi
     rng: Random
     parked: driving.VehicleState
-    tell: Callable[[Verb, str, float | None], None] = field(default=lambda _verb, _what, _latency_ms: None)
+    garage: Garage
+    say: Callable[[Step], None]
+    story: str = ""
+    part: str = ""
+
+    def tell(self, verb: Verb, what: str, latency_ms: float | None = None) -> None:
+        """Say a step of the story."""
+        self.say(Step(self.story, self.part, self.tcu.vin, verb, what, latency_ms))
 
     async def stored(self, sent: Sent, what: str) -> ReceiptMessage:
         """Return the receipt of a message. Raises StoryFailed where none comes or it is no good one."""
@@ -109,6 +133,18 @@ class Stage:
         told = " ".join(f"{name} {value}" for name, value in expected.items())
         self.tell(Verb.READ, f"{what} · {told}", (asyncio.get_running_loop().time() - began_s) * 1000)
         return body
+
+    async def holds(self, check: Callable[[], Awaitable[T]]) -> T:
+        """Return what a check answers as soon as it raises no StoryFailed; raises the last one where it goes on to."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + EVENT_S
+        while True:
+            try:
+                return await check()
+            except StoryFailed:
+                if loop.time() >= until_s:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def done(self, answer: Awaitable[Json], what: str) -> tuple[Json, float]:
         """Return the answer to an action of call center or partner, and when it was begun."""

@@ -75,11 +75,11 @@ async def play(name: str, stage: Stage, say: Callable[[Step], None]) -> Outcome:
     """Play one story and return how it ended; every step is said as it is made."""
     steps: list[Step] = []
 
-    def tell(verb: Verb, what: str, latency_ms: float | None) -> None:
-        steps.append(Step(name, stage.tcu.vin, verb, what, latency_ms))
-        say(steps[-1])
+    def note(step: Step) -> None:
+        steps.append(step)
+        say(step)
 
-    stage.tell = tell
+    stage.story, stage.say = name, note
     failure = None
     try:
         await stage.tcu.connected(timeout_s=RECEIPT_S)

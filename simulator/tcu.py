@@ -61,6 +61,8 @@ class Tally:
 class Tcu:
     """One vehicle. As a context manager it connects, stays connected, and says goodbye at the end.
 
+    What it is given while it is out of coverage it keeps, and delivers when it is back.
+
     `notify` is called with a line for people whenever something happens that nobody asked for.
     """
 
@@ -79,6 +81,7 @@ class Tcu:
         self.unreceipted = unreceipted
         self.tally = Tally()
         self.incidents: Seen[IncidentMessage] = Seen()
+        self.answered: Seen[CommandMessage] = Seen()
         self.start_blocked_until: datetime | None = None
         self._engine_runs = False
         self._broker = broker
@@ -97,23 +100,41 @@ class Tcu:
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self._stay_connected())
+        self.go_online()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.go_offline()
+
+    def go_online(self) -> None:
+        """Come into coverage: connect, and connect again whenever the connection is lost."""
         if self._running is None:
+            self._running = asyncio.create_task(self._stay_connected())
+
+    async def go_offline(self) -> None:
+        """Leave coverage. The goodbye takes the place of the last will; the broker keeps the session."""
+        running, self._running = self._running, None
+        if running is None:
             return
-        while not self._running.done():  # again where a cancellation is lost: see _raise_lost_cancellation
-            self._running.cancel()
-            await asyncio.wait({self._running}, timeout=2 * _GOODBYE_S)
-        if not self._running.cancelled():
-            self._running.result()
+        while not running.done():  # again where a cancellation is lost: see _raise_lost_cancellation
+            running.cancel()
+            await asyncio.wait({running}, timeout=2 * _GOODBYE_S)
+        if not running.cancelled():
+            running.result()
 
     def now(self) -> datetime:
         """Return the time by the vehicle's own clock."""
         return datetime.now(UTC) + self._clock_offset
+
+    def misset_clock(self, by: timedelta) -> None:
+        """Make the vehicle's own clock jump, ahead if positive."""
+        self._clock_offset += by
+
+    def may_start(self) -> bool:
+        """Tell whether the engine starts when the driver turns the key."""
+        return self.start_blocked_until is None or self.now() >= self.start_blocked_until
 
     def send(self, kind: Uplink, message: Uplinked) -> Sent:
         """Keep an urgent message and send it until its receipt comes; return at once."""
@@ -275,6 +296,7 @@ class Tcu:
         self.start_blocked_until = done.start_blocked_until
         self._notify(f"{self.vin} {done.shown}")
         self._acknowledge(command, done)
+        self.answered.add(command)
 
     def _acknowledge(self, command: CommandMessage, done: Obeyed) -> None:
         for status in (AckStatus.ACCEPTED, done.status) if done.reason is None else (done.status,):

@@ -6,20 +6,55 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import pytest
 
-from schemas.demo import DEMO_TOKEN, DEMO_VINS
+from db import webhooks
+from db.pool import Connection
+from mosquitto import pki
+from schemas.demo import DEMO_CURFEW_CARS, DEMO_TOKEN, DEMO_VINS
 from stack.broker import Broker
 from stack.places import free_port
 from stack.server import Server
 from tests.api import KEY_SECRET
-from tests.processes import CHECKOUT, product_process
+from tests.processes import CHECKOUT, drop_session, product_process
 
-ENDS_WITHIN_S = 90
+ENDS_WITHIN_S = 110
+"""All stories: a start block is void only after 60 s."""
+
+PARTS = {
+    "exception",
+    "clock change",
+    "offline",
+    "wrong clock",
+    "block taken",
+    "block refused",
+    "block expired",
+}
+CARS = DEMO_CURFEW_CARS[0]
+
+DEFECTS: LiteralString = """
+CREATE FUNCTION never_late() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN NEW.detected_late := false; RETURN NEW; END $$;
+CREATE TRIGGER never_late BEFORE INSERT OR UPDATE ON curfew_violations FOR EACH ROW EXECUTE FUNCTION never_late();
+
+CREATE FUNCTION no_clock_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN NEW.timezone := replace(NEW.timezone, 'America/New_York', 'America/Phoenix'); RETURN NEW; END $$;
+CREATE TRIGGER no_clock_change BEFORE INSERT ON curfew_policies FOR EACH ROW EXECUTE FUNCTION no_clock_change();
+
+CREATE FUNCTION answers_lost() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN NEW.outcome := replace(NEW.outcome, 'EXECUTED', 'FAILED'); RETURN NEW; END $$;
+CREATE TRIGGER answers_lost BEFORE UPDATE ON vehicle_commands FOR EACH ROW EXECUTE FUNCTION answers_lost();
+
+CREATE FUNCTION blocks_over() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF NEW.type = 'ENGINE_START_BLOCK' THEN NEW.outcome := 'FAILED'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER blocks_over BEFORE INSERT ON vehicle_commands FOR EACH ROW EXECUTE FUNCTION blocks_over();
+"""
+"""Errors of the backend that each part of the curfew's story has to notice."""
 
 pytestmark = pytest.mark.usefixtures("worker", "sequencer")
 
@@ -53,6 +88,8 @@ def environment(broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path
         yield values
     finally:
         api.kill()
+        for vin in (*DEMO_VINS, *CARS.vins):
+            drop_session(broker, pki.issue_vehicle(pki_dir, vin), vin)  # with the commands that wait in it
 
 
 def is_ready(url: str) -> bool:
@@ -92,11 +129,19 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]]]:
     return process.returncode, [json.loads(line) for line in output.splitlines()]
 
 
-def test_every_story_reaches_its_end_and_shows_what_was_sent_stored_and_seen(environment: dict[str, str]) -> None:
+@pytest.mark.timeout(180)
+def test_every_story_reaches_its_end_and_shows_what_was_sent_stored_and_seen(
+    environment: dict[str, str], conn: Connection
+) -> None:
+    for vin in (DEMO_VINS[0], *CARS.offline):
+        secret = "whsec_" + "c2VjcmV0" * 4
+        webhooks.put_guardian_endpoint(conn, vin, url="http://127.0.0.1:9/", secret=secret, at=datetime.now(UTC))
+    conn.commit()
     assert consents(environment) == [True, True]  # the seeded drivers have agreed to the curfew
     status, told = ended(simulated(environment, "story", "all", "--json"))
     outcomes = {line["story"]: line["failure"] for line in told if line["kind"] == "outcome"}
-    assert (status, outcomes) == (0, {"trip": None, "sos": None, "rsa": None, "curfew": None})
+    assert outcomes == {"trip": None, "sos": None, "rsa": None, "curfew": None}, outcomes
+    assert status == 0
 
     def seen(story: str) -> list[str]:
         steps = [line for line in told if line["kind"] == "step" and line["story"] == story]
@@ -104,9 +149,68 @@ def test_every_story_reaches_its_end_and_shows_what_was_sent_stored_and_seen(env
         return [step["what"].split(" ")[0] for step in steps if step["verb"] == "seen by SSE"]
 
     assert seen("trip") == []
-    assert seen("curfew") == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_RESOLVED"]
+    assert [what for what in seen("curfew") if what.startswith("CURFEW_")] == [
+        "CURFEW_VIOLATION",
+        "CURFEW_VIOLATION_RESOLVED",
+    ]
     assert seen("sos") == ["SOS_INITIATED", "SOS_CONNECTED", "SOS_CLOSED"]
     assert seen("rsa") == ["RSA_REQUESTED", "RSA_DISPATCHED", "RSA_CONFIRMED", "RSA_COMPLETED", "RSA_CLOSED"]
+
+    parts = {line["part"] for line in told if line["kind"] == "step" and "reached its end" in line["what"]}
+    assert parts == PARTS
+    what_the_curfew_left(conn)
+
+
+def what_the_curfew_left(conn: Connection) -> None:
+    """The database holds what each part of the curfew's story is about."""
+
+    def rows(statement: LiteralString, *vins: str) -> list[Any]:
+        return conn.execute(statement, [list(vins)]).fetchall()
+
+    violations: LiteralString = (
+        "SELECT resolution, detected_late, ended_at - started_at < interval '3 min 1 s' FROM curfew_violations"
+        " WHERE vin = ANY(%s) AND retracted_at IS NULL ORDER BY started_at"
+    )
+    assert rows(violations, DEMO_VINS[0]) == [("EXCEPTION", False, True)]
+    assert rows(violations, *CARS.offline) == [("ENGINE_STOP", True, True)] * 2
+    assert rows(violations, CARS.wrong_clock) == [("ENGINE_STOP", False, True)]
+    assert rows(violations, CARS.block_taken) == []
+    assert rows(violations, CARS.block_refused) == [("ENGINE_STOP", False, True)]
+    assert rows(violations, CARS.block_expired) == [("ENGINE_STOP", False, True)]
+
+    alerts: LiteralString = "SELECT topic FROM webhook_deliveries WHERE payload->>'vin' = ANY(%s) ORDER BY created_at"
+    assert rows(alerts, *CARS.offline) == []
+    assert rows(alerts, DEMO_VINS[0]) == [("curfew.violation.opened",), ("curfew.violation.ended",)]
+
+    suspect: LiteralString = (
+        "SELECT event, clock_suspect, occurred_at = received_at FROM engine_events WHERE vin = ANY(%s)"
+        " ORDER BY received_at OFFSET 1"  # after the one that makes it stand
+    )
+    assert rows(suspect, CARS.wrong_clock) == [("START", True, True), ("STOP", True, True), ("STOP", True, True)]
+
+    commands: LiteralString = (
+        "SELECT type, outcome FROM vehicle_commands WHERE vin = ANY(%s) AND outcome <> 'EXPIRED' ORDER BY issued_at"
+    )
+    assert rows(commands, CARS.wrong_clock) == [("TIME_SYNC", "EXECUTED")] * 3
+    block, release = "ENGINE_START_BLOCK", "ENGINE_START_RELEASE"
+    assert rows(commands, CARS.block_taken) == [(block, "EXECUTED"), (release, "EXECUTED")]
+    assert rows(commands, CARS.block_refused) == [(block, "REJECTED")]
+    assert rows(commands, CARS.block_expired) == [(block, "WITHDRAWN"), (release, "EXECUTED")]
+
+
+def test_where_the_backend_errs_each_part_of_the_curfew_s_story_fails_and_says_so(
+    environment: dict[str, str], conn: Connection
+) -> None:
+    conn.execute(DEFECTS)
+    conn.commit()
+    status, told = ended(simulated(environment, "story", "curfew", "--json"))
+    assert status == 1
+    failed = {line["part"]: line["what"] for line in told if line["kind"] == "step" and line["verb"] == "FAILED"}
+    assert set(failed) == PARTS
+    assert all(f"{part}: {what}" in told[-1]["failure"] for part, what in failed.items())
+    assert "detectedLate" in failed["offline"]
+    assert "curfew/explain" in failed["clock change"]
+    assert all("ENGINE_START_BLOCK" in failed[part] for part in PARTS if part.startswith("block"))
 
 
 def test_an_interrupted_story_hangs_up_and_the_next_one_closes_what_it_left_open(environment: dict[str, str]) -> None:
@@ -118,6 +222,15 @@ def test_an_interrupted_story_hangs_up_and_the_next_one_closes_what_it_left_open
     status, told = ended(simulated(environment, "story", "sos", "--json"))
     assert status == 0
     assert any("of an earlier run closed" in line.get("what", "") for line in told)
+
+
+def test_an_interrupted_curfew_story_leaves_no_curfew_behind(environment: dict[str, str], conn: Connection) -> None:
+    interrupted = simulated(environment, "story", "curfew", "--json")
+    told_until(interrupted, "out of coverage until")
+    interrupted.send_signal(signal.SIGINT)
+    assert ended(interrupted)[0] == 130
+    left = conn.execute("SELECT DISTINCT ON (vin) vin, enabled FROM curfew_policies ORDER BY vin, policy_id DESC")
+    assert {vin for vin, enabled in left if enabled} == {vin for cars in DEMO_CURFEW_CARS for vin in cars.offline}
 
 
 def test_a_worker_that_is_killed_delays_a_story_and_loses_nothing(environment: dict[str, str], worker: Server) -> None:
