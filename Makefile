@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down check bench clean lock
+.PHONY: help setup browser demo test up down check bench clean lock
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -13,8 +13,11 @@ setup: ## the servers and .venv, without starting anything
 demo: setup ## the whole stack with a simulated fleet in the foreground; DEMO_SECONDS=60 ends it by itself
 	@exec $(PY) -m stack demo
 
-test: setup ## the whole suite on a real broker and a real database; ARGS="-k sos" narrows it
+test: browser ## the whole suite on a real broker and a real database; ARGS="-k sos" narrows it
 	@$(PY) -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+browser: ## the set-up with Debian's Chromium, which the tests of the live screen drive
+	@bash stack/setup.sh --with-browser
 
 up: setup ## the stack in the background; `. .run/env` then points clients and `tcu` at it
 	@$(PY) -m stack up

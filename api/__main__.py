@@ -48,6 +48,8 @@ def serve(settings: ApiSettings) -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app,
+        loop="asyncio",  # whatever else is installed: the time-outs of streams are tried with these two
+        http="h11",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -22,7 +22,8 @@ def up() -> None:
     """Start the stack in the background; returns when it serves."""
     places = stack_places()
     values = _held(places, lambda: lifecycle.up(places))
-    typer.echo(f"==> up: {values['TCU_API_URL']}/docs; settings for clients: . {places.run / 'env'}")
+    urls = f"{values['TCU_CONSOLE_URL']} · {values['TCU_API_URL']}/docs"
+    typer.echo(f"==> up: {urls}; settings for clients: . {places.run / 'env'}")
 
 
 @app.command()

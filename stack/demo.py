@@ -34,6 +34,7 @@ def demo(places: Places) -> int:
 def _announce(values: dict[str, str]) -> None:
     url = values["TCU_API_URL"]
     typer.echo(f"""
+  live screen            {values["TCU_CONSOLE_URL"]}   sign in with {values["TCU_DEMO_TOKEN"]}
   API, to read and try   {url}/docs
   live SOS events        curl -N -H 'Authorization: Bearer {values["TCU_DEMO_TOKEN"]}' {url}/api/v1/safety/sos/events
   broker (mutual TLS)    {values["TCU_MQTT_HOST"]}:{values["TCU_MQTT_PORT"]}

@@ -16,6 +16,7 @@ EMBEDDED = "TCU_EMBEDDED"
 """Private servers as name:port,name:port. A shell that sourced `env` did not thereby choose servers of its own."""
 
 CLIENT_SETTINGS = (
+    "TCU_CONSOLE_URL",
     "TCU_API_URL",
     "TCU_MQTT_HOST",
     "TCU_MQTT_PORT",
@@ -39,7 +40,7 @@ class Settings:
 def settle(places: Places) -> Settings:
     """Return the settings of a stack that is about to start: the user's own servers where named, else private ones."""
     own = _users_choice()
-    ports = remembered_ports(places.state, ("postgres", "mosquitto", "api", "ingest-metrics"))
+    ports = remembered_ports(places.state, ("postgres", "mosquitto", "api", "console", "ingest-metrics"))
     servers: dict[str, int] = {}
     values = {
         "TCU_ENVIRONMENT": "demo",
@@ -51,6 +52,9 @@ def settle(places: Places) -> Settings:
         "TCU_INGEST_METRICS_PORT": str(ports["ingest-metrics"]),
     }
     values["TCU_API_URL"] = f"http://{HOST}:{values['TCU_API_PORT']}"
+    values["TCU_CONSOLE_HOST"] = HOST
+    values["TCU_CONSOLE_PORT"] = own.get("TCU_CONSOLE_PORT", str(ports["console"]))
+    values["TCU_CONSOLE_URL"] = f"http://{HOST}:{values['TCU_CONSOLE_PORT']}"
     if "TCU_DATABASE_URL" in own:
         values["TCU_DATABASE_URL"] = own["TCU_DATABASE_URL"]
     else:

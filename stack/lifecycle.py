@@ -98,6 +98,7 @@ def _admin(variables: dict[str, str], step: list[str]) -> None:
 def _await_service(places: Places, values: dict[str, str]) -> None:
     try:
         _await(places, "api", lambda: _answers(f"{values['TCU_API_URL']}/readyz"))
+        _await(places, "console", lambda: _answers(f"{values['TCU_CONSOLE_URL']}/livez"))
         _admin(environment.process_environment(values), ["status", "--wait", str(HEARTBEAT_WAIT_S)])
     except ServerFailed as error:
         suspects = supervision.ailing(places) or supervision.APPS

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Prepares this checkout: servers from the distribution's packages, and .venv from the lock. Does nothing when nothing is missing.
+# Prepares this checkout: servers from the distribution's packages, and .venv from the lock; --with-browser: Chromium too.
+# Does nothing when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . stack/report.sh
@@ -27,6 +28,14 @@ ensure_servers() {
         fail "install PostgreSQL with TimescaleDB, mosquitto and mosquitto-clients, or use compose.yaml (the set-up itself knows Debian and its like)"
     as_root "PostgreSQL, TimescaleDB and Mosquitto" bash stack/install_servers.sh
     servers_installed || fail "the servers are still not there; or use compose.yaml"
+}
+
+ensure_browser() {  # for the tests: without one they are skipped and say so, so that nothing here is fatal
+    command -v chromium >/dev/null && return
+    if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
+        (as_root "Chromium" bash stack/install_browser.sh) && return
+    fi
+    say "no Chromium: the tests of the live screen will be skipped"
 }
 
 suitable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -69,4 +78,5 @@ mkdir -p .run
 exec 8>.run/setup.lock
 flock 8                                   # two of make's targets may be started at once
 own_servers || ensure_servers
+[ "${1:-}" != --with-browser ] || ensure_browser
 ensure_venv

@@ -11,7 +11,7 @@ from pathlib import Path
 from stack.places import CHECKOUT, Places, run_as
 from stack.server import ServerCommand, ServerFailed, process_runs, tail, wait_until
 
-APPS = ("ingest", "api", "rules")
+APPS = ("ingest", "api", "rules", "console")
 STOP_WAIT_S = 30
 _STATUS = re.compile(r"^(\S+)\s+([A-Z]+)\s*(.*)$")
 

@@ -41,6 +41,11 @@ class Api:
     database_url: str
     server: ApiServer
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rsplit(":", 1)[1])
+
     def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = OPERATOR, **kwargs: Any
     ) -> httpx.Response:
@@ -98,7 +103,9 @@ def serving(database_url: str, **settings: Any) -> Iterator[Api]:
     parsed = ApiSettings(database_url=database_url, **chosen)
     app = create_app(parsed)
     listener = listen(parsed)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, loop="asyncio", http="h11", log_config=None, access_log=False, timeout_graceful_shutdown=5
+    )
     server = ApiServer(config, app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     port = listener.getsockname()[1]

@@ -69,14 +69,18 @@ def get_incidents(
 
 @router.get("/api/v1/vehicles", tags=["Overview"], responses=documented(401, 403, 422, 503), summary="Vehicles")
 def get_vehicles(
+    *,
     caller: Reader,
     pool: Database,
+    vin: Annotated[str | None, Query(max_length=17, description="only this one")] = None,
     online: Annotated[bool | None, Query(description="only those that are connected, or are not")] = None,
     limit: Limit = DEFAULT_LIMIT,
     offset: Offset = 0,
 ) -> wire.VehicleList:
     """The vehicles that the key may see, with their latest state."""
     vins = access.visible_vins(caller)
+    if vin is not None:
+        vins = [vin] if vins is None or vin in vins else []
     with pool.connection() as conn:
         page, total = vehicles.fleet(conn, vins=vins, online=online, limit=limit, offset=offset)
     pagination = Pagination(total=total, limit=limit, offset=offset, has_more=offset + len(page) < total)

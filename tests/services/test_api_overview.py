@@ -91,6 +91,8 @@ def test_lists_show_the_keys_own_vehicles_only(api: Api) -> None:
     assert [one["cid"] for one in listed(api, f"?cid={mine}&cid={other}", token=token)] == [mine]
     found = ok(api.call("GET", "//api/v1/vehicles", token=token))
     assert ([one["vin"] for one in found["vehicles"]], found["pagination"]["total"]) == ([VIN], 1)
+    assert ok(api.call("GET", f"//api/v1/vehicles?vin={OTHER_VIN}", token=token))["vehicles"] == []
+    assert [one["vin"] for one in ok(api.call("GET", f"//api/v1/vehicles?vin={OTHER_VIN}"))["vehicles"]] == [OTHER_VIN]
     for role in (Role.PARTNER, Role.ANALYST):
         other_token = api.add_key(f"sk_{role}", role, every_vehicle=True)
         for path in ("/incidents", "//api/v1/vehicles"):

@@ -16,13 +16,13 @@ def services() -> dict[str, dict[str, Any]]:
     return loaded
 
 
-@pytest.fixture(params=["database", "pki", "broker", "migrate", "ingest", "api", "rules"])
+@pytest.fixture(params=["database", "pki", "broker", "migrate", "ingest", "api", "rules", "console"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def test_the_services_are_those_of_the_stack() -> None:
-    assert set(services()) == {"database", "pki", "broker", "migrate", "ingest", "api", "rules"}
+    assert set(services()) == {"database", "pki", "broker", "migrate", "ingest", "api", "rules", "console"}
 
 
 def test_nothing_runs_as_root(name: str) -> None:
@@ -41,7 +41,11 @@ def test_what_stays_up_is_watched_and_restarted_and_what_runs_once_is_not(name: 
 
 def test_only_the_broker_is_reachable_from_other_machines() -> None:
     published = {name: service["ports"] for name, service in services().items() if "ports" in service}
-    assert published == {"broker": ["8883:8883"], "api": ["127.0.0.1:8000:8000"]}
+    assert published == {
+        "broker": ["8883:8883"],
+        "api": ["127.0.0.1:8000:8000"],
+        "console": ["127.0.0.1:8080:8080"],
+    }
 
 
 def test_every_command_names_a_module_that_exists(name: str) -> None:
@@ -57,3 +61,9 @@ def test_no_secret_is_written_down() -> None:
     text = (CHECKOUT / "compose.yaml").read_text()
     assert text.count("POSTGRES_PASSWORD:?") == 2
     assert "sk_" not in text
+
+
+def test_the_console_knows_the_public_api_and_neither_database_nor_broker() -> None:
+    console = services()["console"]
+    assert set(console["environment"]) == {"TCU_API_URL", "TCU_CONSOLE_HOST", "TCU_CONSOLE_PORT"}
+    assert console["volumes"] == []

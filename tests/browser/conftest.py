@@ -1,0 +1,203 @@
+"""The whole product and a real browser: broker, worker, rules, API and console on a database of the module's own."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from db import agents
+from db.pool import connect
+from rules.apply import consents
+from schemas.access import Role
+from schemas.curfew import ConsentRequest
+from stack.broker import Broker
+from stack.places import free_port
+from stack.postgres import Postgres
+from tests.api import AGENT, OPERATOR, VIN, Api, serving
+from tests.processes import end_sessions, is_ready, product_process, worker_environment
+from tests.wire import Wire, wire
+
+OTHER_AGENT = "AGENT_002"
+TOKENS = {
+    "operator": OPERATOR,
+    "agent": "sk_agent_one",
+    "other_agent": "sk_agent_two",
+    "guardian": "sk_guardian_of_one",
+    "brief": "sk_for_some_seconds",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The running product. `url` is the console as the browser reaches it, over a wire that a test may cut."""
+
+    url: str
+    api: Api
+    to_console: Wire
+    to_api: Wire
+    console_log: Path
+
+
+@pytest.fixture(scope="module")
+def site(
+    postgres_server: Postgres, _template: str, broker: Broker, pki_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The product, up; one for a module's tests, which use vehicles of their own or end what they begin."""
+    name = f"test_{uuid4().hex}"
+    logs = tmp_path_factory.mktemp("site")
+    with connect(postgres_server.url, name="tests", autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template}".encode())
+    url = postgres_server.database_url(name)
+    worker = product_process(
+        "ingest",
+        worker_environment(broker, pki_dir, url),
+        log=logs / "ingest.log",
+        ready=lambda: is_ready(url, "ingest", worker.pid),
+    )
+    rules = product_process(
+        "rules", {"TCU_DATABASE_URL": url}, log=logs / "rules.log", ready=lambda: is_ready(url, "rules", rules.pid)
+    )
+    try:
+        with serving(url) as api:
+            _add_people(api)
+            worker.start()
+            rules.start()
+            log = logs / "console.log"
+            with wire(api.port) as to_api, _console(to_api, log) as port, wire(port) as to_console:
+                yield Site(f"http://127.0.0.1:{to_console.port}", api, to_console, to_api, log)
+    finally:
+        worker.kill()
+        rules.kill()
+        end_sessions(broker, pki_dir)
+        with connect(postgres_server.url, name="tests", autocommit=True) as conn:
+            conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@contextmanager
+def _console(to_api: Wire, log: Path) -> Iterator[int]:
+    port = free_port()
+    environment = {"TCU_API_URL": f"http://127.0.0.1:{to_api.port}", "TCU_CONSOLE_PORT": str(port)}
+    process = product_process("console", environment, log=log, ready=lambda: _lives(port))
+    process.start()
+    try:
+        yield port
+    finally:
+        process.stop()
+
+
+def _lives(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == HTTPStatus.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _add_people(api: Api) -> None:
+    with connect(api.database_url, name="tests") as conn:
+        agents.put(conn, OTHER_AGENT, name="Counselor 2", extension="802")
+        consents.record(conn, VIN, ConsentRequest(granted=True), actor="DRIVER", now=datetime.now(UTC))
+    api.add_key(TOKENS["agent"], Role.AGENT, every_vehicle=True, agent_id=AGENT)
+    api.add_key(TOKENS["other_agent"], Role.AGENT, every_vehicle=True, agent_id=OTHER_AGENT)
+    api.add_key(TOKENS["guardian"], Role.GUARDIAN, vins=[VIN])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no Chromium: `make browser` installs it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Somebody who sits before a browser of their own; `faults` are errors of scripts, `foreign` requests elsewhere."""
+
+    page: Page
+    faults: list[str]
+    foreign: list[str]
+
+    def row(self, cid: str) -> Locator:
+        """The incident's row of the list."""
+        return self.page.locator(f'.row[data-cid="{cid}"]')
+
+    def choose(self, cid: str) -> None:
+        """Open an incident."""
+        self.row(cid).click()
+        expect(self.page.locator(f'.detail[data-cid="{cid}"]')).to_be_visible()
+
+    def status(self) -> Locator:
+        """The status of the chosen incident."""
+        return self.page.get_by_test_id("status")
+
+    def act(self, action: str, **fields: str | bool) -> None:
+        """Press an action's button, and fill and submit its form where fields are given; `__` stands for a dot."""
+        self.page.click(f'.detail [data-action="{action}"]')
+        if not fields:
+            return
+        self.fill(**fields)
+        self.submit()
+
+    def fill(self, **fields: str | bool) -> None:
+        """Fill fields of the open form."""
+        for name, value in fields.items():
+            field = self.page.locator(f'[id="f-{name.replace("__", ".")}"]')
+            if isinstance(value, bool):
+                field.set_checked(value)
+            elif field.evaluate("field => field.tagName") == "SELECT":
+                field.select_option(value)
+            else:
+                field.fill(value)
+
+    def submit(self) -> None:
+        """Submit the open form; it closes when it was taken."""
+        self.page.click('dialog [data-action="submit"]')
+        expect(self.page.locator("dialog[open]")).to_have_count(0)
+
+
+SignIn = Callable[..., Seat]
+
+
+@pytest.fixture
+def sign_in(site: Site, chromium: Browser) -> Iterator[SignIn]:
+    """Seats somebody before a new browser, signed in as one of TOKENS; no script may fail, nor ask another origin."""
+    seats: list[tuple[BrowserContext, Seat]] = []
+
+    def seat(who: str, **context_options: Any) -> Seat:
+        options = {"viewport": {"width": 1600, "height": 900}, "timezone_id": "Asia/Seoul", "locale": "en-GB"}
+        context = chromium.new_context(**options | context_options)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        faults: list[str] = []
+        foreign: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
+        page.on("request", lambda request: None if is_own(request.url) else foreign.append(request.url))
+        seats.append((context, Seat(page, faults, foreign)))
+        page.goto(site.url)
+        page.fill("#token", TOKENS[who])
+        page.click("button[type=submit]")
+        page.wait_for_selector(".live:not(.lost)")
+        return seats[-1][1]
+
+    def is_own(url: str) -> bool:
+        return url.startswith((site.url, "data:", "blob:"))
+
+    yield seat
+    for context, seated in seats:
+        context.close()
+        assert seated.faults == []
+        assert seated.foreign == []
