@@ -65,6 +65,19 @@ class Watched:
     quiet_since: datetime | None
     quiet_until: datetime | None
     block_from: datetime | None
+    unjudged_since: datetime | None = None
+    unjudged_until: datetime | None = None
+
+
+@dataclass(slots=True)
+class StatusSeen:
+    """What one batch of status showed of a vehicle's engine; `runs` is None where it ran and stood."""
+
+    vin: str
+    first_at: datetime
+    last_at: datetime
+    runs: bool | None
+    last_runs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +216,20 @@ def news(conn: Connection, seen: Sequence[tuple[str, datetime, bool | None]], *,
         return cursor.execute(_SQL["news"], values).fetchall()
 
 
+def note_seen(conn: Connection, seen: Sequence[StatusSeen], *, now: datetime) -> None:
+    """Note what a batch of status showed, once per vehicle; what is to be judged for it waits for `due`."""
+    # Joined texts, which PostgreSQL takes apart: psycopg's lists cost more than the whole COPY of the batch.
+    values = {
+        "vins": ",".join([one.vin for one in seen]),
+        "firsts": ",".join([str(one.first_at) for one in seen]),
+        "lasts": ",".join([str(one.last_at) for one in seen]),
+        "runs": ",".join(["" if one.runs is None else str(one.runs) for one in seen]),
+        "last_runs": ",".join([str(one.last_runs) for one in seen]),
+        "now": now,
+    }
+    conn.execute(_SQL["note_seen"], values)
+
+
 def lock_watches(conn: Connection, vins: Iterable[str]) -> None:
     """Keep others from judging these vehicles, and from touching their commands, until the caller's commit."""
     conn.execute(_SQL["lock_watches"], {"vins": list(vins)})
@@ -225,9 +252,9 @@ def set_seen(conn: Connection, seen: Sequence[tuple[str, bool, datetime]]) -> No
     conn.execute(_SQL["set_seen"], {"vins": list(vins), "running": list(running), "seen_ats": list(seen_ats)})
 
 
-def due(conn: Connection, *, now: datetime, limit: int) -> list[str]:
-    """Return vehicles to judge because time has passed, longest overdue first."""
-    return [row[0] for row in conn.execute(_SQL["due"], {"now": now, "limit": limit})]
+def due(conn: Connection, *, now: datetime, limit: int) -> list[tuple[str, datetime, datetime, bool]]:
+    """Return vehicles to judge, longest overdue first: (VIN, since, until, whether only time has passed)."""
+    return conn.execute(_SQL["due"], {"now": now, "limit": limit}).fetchall()
 
 
 def observations(conn: Connection, vin: str, since: datetime, until: datetime) -> list[tuple[datetime, bool]]:

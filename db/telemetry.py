@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -19,8 +19,7 @@ _TYPES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRow:
+class StatusRow(NamedTuple):
     """One row of `vehicle_status`, in the order of its columns."""
 
     vin: str
@@ -57,7 +56,6 @@ class EngineRow:
     odometer_km: float | None
 
 
-_status_values = attrgetter(*(field.name for field in fields(StatusRow)))
 _engine_names = [field.name for field in fields(EngineRow)]
 
 
@@ -81,7 +79,7 @@ def _copy(conn: Connection, statement: bytes, rows: Sequence[StatusRow]) -> int:
         with cursor.copy(statement) as copy:
             copy.set_types(_TYPES)
             for row in rows:
-                copy.write_row(_status_values(row))
+                copy.write_row(row)
         return cursor.rowcount
 
 

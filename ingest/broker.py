@@ -1,29 +1,25 @@
-"""A durable MQTT 5 session that acknowledges a message only when told to, after the commit."""
+"""A durable session with the broker, run by one thread, which acknowledges a message only after its commit."""
 
 import hashlib
 import random
 import select
 import socket
+import ssl
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import structlog
-from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest import metrics
 from ingest.inbox import Inbox, Received
+from ingest.mqtt import Conversation, Ended
 from ingest.settings import WorkerSettings
 from schemas.system_test import TEST_VIN
 from schemas.topics import PREFIX
@@ -32,19 +28,26 @@ log = structlog.get_logger()
 
 PROBE_TOPIC = f"{PREFIX}/{TEST_VIN}/down/probe"
 """Nobody may read it; the broker confirms it all the same."""
-KEEPALIVE_S = 30
-CONNACK_WAIT_S = 10
-BACKOFF_MAX_S = 15.0
+CONNECT_WAIT_S = 5
+BACKOFF_MAX_S = 5.0
 SESSION_EXPIRY_S = 7 * 24 * 3600
 """How long the broker keeps messages for a worker that is away: as long as late data is accepted."""
+READ_BYTES = 64 * 1024
+READ_BYTES_MAX = 512 * 1024
+"""What is read before anything else is done: many packets at once, yet acknowledgements need not wait."""
+
+
+class NotDelivered(RuntimeError):
+    """The broker did not take a message in time; it is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to publish, QoS 1, never retained."""
+    """A message to publish, QoS 1, never retained; never after `expires_at`, when the broker drops it too."""
 
     topic: str
     payload: bytes
+    expires_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -59,6 +62,13 @@ class Publications:
     round_trip_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    messages: Sequence[Received]
+    replies: Sequence[Outgoing]
+    answers: Sequence["Future[bool]"] = ()
+
+
 def client_id(key: Path, name: str) -> str:
     """Return the client id of one of the worker's sessions: the same for all workers with this key.
 
@@ -67,61 +77,75 @@ def client_id(key: Path, name: str) -> str:
     return f"ingest-{name}-{hashlib.sha256(key.read_bytes()).hexdigest()[:32]}"
 
 
-def make_client(settings: WorkerSettings, name: str, *, manual_ack: bool) -> mqtt.Client:
-    """Return an MQTT 5 client for one of the worker's sessions; it is not connected yet."""
-    client = mqtt.Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=client_id(settings.mqtt_key, name),
-        protocol=mqtt.MQTTv5,
-        manual_ack=manual_ack,
-        reconnect_on_failure=False,  # who owns the client connects again, and knows then that the connection was lost
-    )
-    client.tls_set(ca_certs=str(settings.mqtt_ca), certfile=str(settings.mqtt_cert), keyfile=str(settings.mqtt_key))
-    client.max_inflight_messages_set(1000)
-    client.connect_timeout = 5
-    # Small packets at once: Nagle's algorithm would hold a receipt until the broker's delayed ACK, some 40 ms.
-    client.on_socket_open = _without_delay
-    return client
-
-
-def _without_delay(_client: mqtt.Client, _data: Any, opened: Any) -> None:
-    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 class Session:
-    """One durable session with the broker, run by one thread: everything that touches the socket happens there.
+    """One session with the broker: everything that touches its socket happens in one thread.
 
     Messages go into the inbox. While that is full, reading pauses and the backlog stays in the broker. Messages that
-    were not settled before the connection broke are delivered again by the broker (MQTT 5 §4.4).
+    were not settled before the connection broke are delivered again by the broker (MQTT 5 §4.4). A session without
+    filters only publishes, and ends with its connection.
     """
 
-    def __init__(self, settings: WorkerSettings, *, name: str, filters: Sequence[str]) -> None:
+    def __init__(self, settings: WorkerSettings, *, name: str, filters: Sequence[str] = ()) -> None:
         self.inbox = Inbox(
             messages_max=settings.ingest_buffer_max, bytes_max=settings.ingest_buffer_bytes_max, on_room=self._wake
         )
-        self.ready = False
         self.publications = Publications()
-        self._under_way: dict[int, tuple[float, bool]] = {}
         self._settings = settings
         self._name = name
-        self._filters = filters
+        self._conversation = Conversation(
+            client_id(settings.mqtt_key, name), filters, session_expiry_s=SESSION_EXPIRY_S if filters else 0
+        )
         self._connection = 0
-        self._settled: deque[tuple[Sequence[Received], Sequence[Outgoing]]] = deque()
+        self._settled: deque[_Settled] = deque()
+        self._answers: set[Future[bool]] = set()
         self._stopping = Event()
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)  # noqa: FBT003 - socket's own spelling
         self._wake_sender.setblocking(False)  # noqa: FBT003 - socket's own spelling
-        self._client = self._make_client()
         self._thread = Thread(target=self._run, name=f"session-{name}")
+
+    @property
+    def ready(self) -> bool:
+        """True while connected and subscribed."""
+        return self._conversation.ready
+
+    @property
+    def failed(self) -> bool:
+        """True where the thread ended without being asked to."""
+        return not self._thread.is_alive() and not self._stopping.is_set()
 
     def start(self) -> None:
         """Begin to connect, and again whenever the connection breaks, with growing pauses."""
         self._thread.start()
 
+    def wait_ready(self, wait_s: float) -> None:
+        """Return once connected and subscribed. Raises NotDelivered where that takes longer than `wait_s`."""
+        deadline_s = time.monotonic() + wait_s
+        while not self.ready:
+            if time.monotonic() > deadline_s or self._stopping.wait(0.02):
+                raise NotDelivered(f"no connection to the broker within {wait_s:g} s")
+
     def settle(self, messages: Sequence[Received], replies: Sequence[Outgoing]) -> None:
         """Acknowledge stored messages in the order received, and publish what their vehicles are told."""
-        self._settled.append((messages, replies))
+        self._settled.append(_Settled(messages, replies))
         self._wake()
+
+    def deliver(self, messages: Sequence[Outgoing], *, wait_s: float) -> None:
+        """Publish and wait until the broker has all of them.
+
+        Raises NotDelivered where it has not within `wait_s`, where it refuses one, and where there is no connection
+        or it breaks meanwhile.
+        """
+        answers: list[Future[bool]] = [Future() for _ in messages]
+        if not self.ready:
+            raise NotDelivered("there is no connection to the broker")
+        self._settled.append(_Settled((), messages, answers))
+        self._wake()
+        done, late = wait(answers, timeout=wait_s)
+        if late:
+            raise NotDelivered(f"no PUBACK within {wait_s:g} s")
+        if not all(answer.result() for answer in done):
+            raise NotDelivered("the broker refused a message, or the connection broke")
 
     def stop(self) -> None:
         """Write out what is settled, disconnect and wait for the thread to end."""
@@ -131,134 +155,136 @@ class Session:
         self._wake_receiver.close()
         self._wake_sender.close()
 
-    def _make_client(self) -> mqtt.Client:
-        client = make_client(self._settings, self._name, manual_ack=True)
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        # With this set, paho queues packets instead of writing them inside each call; the loop writes them.
-        client.on_socket_register_write = lambda *_: None
-        return client
-
     def _run(self) -> None:
         pause_s = 0.2
         while not self._stopping.is_set():
-            began = time.monotonic()
+            began_s = time.monotonic()
             try:
-                self._connect()
-                self._serve()
-            except OSError as error:
-                log.warning("broker_unreachable", session=self._name, error=str(error))
+                with self._connect() as broker:
+                    self._serve(broker)
+            except OSError as error:  # Ended and everything of sockets and TLS
+                log.warning("broker_connection_ended", session=self._name, error=str(error))
             self._lost()
             # A connection that stood for a while was a good one: begin again with short pauses.
-            pause_s = 0.2 if time.monotonic() - began > BACKOFF_MAX_S else min(pause_s * 2, BACKOFF_MAX_S)
+            pause_s = 0.2 if time.monotonic() - began_s > BACKOFF_MAX_S * 3 else min(pause_s * 2, BACKOFF_MAX_S)
             self._stopping.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
-    def _connect(self) -> None:
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        self._client.connect(
-            self._settings.mqtt_host,
-            self._settings.mqtt_port,
-            keepalive=KEEPALIVE_S,
-            clean_start=False,
-            properties=properties,
-        )
+    def _connect(self) -> socket.socket:
+        host, port = self._settings.mqtt_host, self._settings.mqtt_port
+        broker = socket.create_connection((host, port), timeout=CONNECT_WAIT_S)
+        # Small packets at once: Nagle's algorithm would hold a receipt until the broker's delayed ACK, some 40 ms.
+        broker.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        context = self._settings.broker_tls()
+        if context is not None:
+            broker = context.wrap_socket(broker, server_hostname=host)
+        broker.setblocking(False)  # noqa: FBT003 - socket's own spelling
+        self._connection += 1
+        self._conversation.begin(time.monotonic())
+        return broker
 
-    def _serve(self) -> None:
-        connack_deadline = time.monotonic() + CONNACK_WAIT_S
-        while (broker := self._client.socket()) is not None:
-            if self._stopping.is_set() and self._drained():
-                self._client.disconnect()
-                self._client.loop_write()
-                return
-            self._wait(broker)
+    def _serve(self, broker: socket.socket) -> None:
+        talk = self._conversation
+        was_ready = False
+        while True:
             self._write_settled()
-            if self._client.want_write():
-                self._client.loop_write()
-            self._client.loop_misc()
-            if not self.ready and time.monotonic() > connack_deadline:
-                raise OSError("the broker did not accept the session in time")
+            if self._stopping.is_set() and not self._settled and not talk.outgoing:
+                talk.end(time.monotonic())
+                self._write(broker)
+                return
+            self._write(broker)
+            reading = not (self.inbox.full or self._stopping.is_set())
+            self._wait(broker, reading=reading)
+            if reading:
+                self._read(broker)
+            talk.tick(time.monotonic(), reading=reading)
+            if talk.ready and not was_ready:
+                was_ready = True
+                log.info("session_ready", session=self._name)
 
-    def _wait(self, broker: Any) -> None:
-        reading = not (self.inbox.full or self._stopping.is_set())
-        if reading and broker.pending():  # decrypted already: select would not see it
-            self._read(broker)
+    def _wait(self, broker: socket.socket, *, reading: bool) -> None:
+        if reading and isinstance(broker, ssl.SSLSocket) and broker.pending():  # decrypted: select would not see it
             return
         readers = [self._wake_receiver, broker] if reading else [self._wake_receiver]
-        writers = [broker] if self._client.want_write() else []
+        writers = [broker] if self._conversation.outgoing else []
         readable, _, _ = select.select(readers, writers, [], 0.5)
         if self._wake_receiver in readable:
             with suppress(BlockingIOError):  # all read
                 while self._wake_receiver.recv(4096):
                     continue
-        if broker in readable:
-            self._read(broker)
 
-    def _read(self, broker: Any) -> None:
-        # paho reads one packet in each call.
-        self._client.loop_read()
-        while broker.pending() and not self.inbox.full:
-            self._client.loop_read()
+    def _read(self, broker: socket.socket) -> None:
+        parts: list[bytes] = []
+        size, closed = 0, False
+        # SSLWantWrite: a renegotiation or key update must be written first; the next round does.
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while size < READ_BYTES_MAX and not closed:
+                part = broker.recv(READ_BYTES)
+                parts.append(part)
+                size += len(part)
+                closed = not part
+        if size:
+            messages = self._conversation.receive(b"".join(parts), time.monotonic())
+            received_at = datetime.now(UTC)
+            self.inbox.put(
+                [Received(topic, payload, received_at, number, self._connection) for topic, payload, number in messages]
+            )
+            self._note_answers()
+        if closed:  # what came before, a DISCONNECT with its reason perhaps, has been read
+            raise Ended("the broker closed the connection")
+
+    def _write(self, broker: socket.socket) -> None:
+        outgoing = self._conversation.outgoing
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while outgoing:
+                sent = broker.send(outgoing[:READ_BYTES])
+                del outgoing[:sent]
 
     def _write_settled(self) -> None:
-        while self._settled and self._client.is_connected():
-            messages, replies = self._settled.popleft()
-            for message in messages:
-                if message.connection == self._connection:  # an older connection's packet ids mean nothing now
-                    self._client.ack(message.packet_id, 1)
-            for reply in replies:
-                self._publish(reply)
+        now_s = time.monotonic()
+        while self._settled and self._conversation.ready:
+            settled = self._settled.popleft()
+            # An older connection's packet ids mean nothing now.
+            self._conversation.acknowledge(
+                [message.packet_id for message in settled.messages if message.connection == self._connection], now_s
+            )
+            for place, reply in enumerate(settled.replies):
+                self._publish(reply, settled.answers[place] if settled.answers else None, now_s)
 
-    def _publish(self, reply: Outgoing) -> None:
-        is_probe = reply.topic == PROBE_TOPIC
-        packet_id = self._client.publish(reply.topic, reply.payload, qos=1).mid
-        self._under_way[packet_id] = (time.monotonic(), is_probe)
-        self.publications.sent += not is_probe
+    def _publish(self, message: Outgoing, answer: "Future[bool] | None", now_s: float) -> None:
+        remaining_s = None
+        if message.expires_at is not None:
+            remaining_s = int((message.expires_at - datetime.now(UTC)).total_seconds())
+            if remaining_s <= 0:  # it waited too long for a connection
+                if answer is not None:
+                    answer.set_result(True)
+                return
+        if answer is not None:
+            self._answers.add(answer)
+        self._conversation.publish(message.topic, message.payload, now_s, expiry_s=remaining_s, token=answer)
+        self.publications.sent += message.topic != PROBE_TOPIC
 
-    def _drained(self) -> bool:
-        return not self._settled and not self._client.want_write()
+    def _note_answers(self) -> None:
+        for one in self._conversation.take_confirmed():
+            if isinstance(one.token, Future):
+                self._answers.discard(one.token)
+                one.token.set_result(one.accepted)
+            if one.accepted:
+                self.publications.round_trip_s = one.round_trip_s
+                self.publications.confirmed += one.topic != PROBE_TOPIC
+                metrics.PUBACK_SECONDS.labels(self._name).observe(one.round_trip_s)
 
     def _lost(self) -> None:
-        self.ready = False
+        self._conversation.ready = False
         self.publications.round_trip_s = None
         self.inbox.clear()
-
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        if reason.is_failure:
-            log.error("broker_refused", session=self._name, reason=str(reason))
-            return
-        self._connection += 1
-        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-        self._client.subscribe([(topic, options) for topic in self._filters])
-
-    def _on_subscribe(
-        self, _client: Any, _data: Any, _mid: int, reasons: Iterable[ReasonCode], _properties: Any
-    ) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            log.error("subscription_refused", session=self._name, reasons=refused)
-            return
-        self.ready = True
-        log.info("session_ready", session=self._name)
-
-    def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self.inbox.put(
-            Received(message.topic, bytes(message.payload), datetime.now(UTC), message.mid, self._connection)
-        )
-
-    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        log.warning("broker_connection_ended", session=self._name, reason=str(reason))
-
-    def _on_publish(self, _client: Any, _data: Any, packet_id: int, reason: ReasonCode, _properties: Any) -> None:
-        began_s, is_probe = self._under_way.pop(packet_id, (None, True))
-        if began_s is None or reason.is_failure:
-            return
-        self.publications.round_trip_s = time.monotonic() - began_s
-        self.publications.confirmed += not is_probe
-        metrics.PUBACK_SECONDS.labels(self._name).observe(self.publications.round_trip_s)
+        # What somebody waits for is given up; receipts go out on the next connection.
+        given_up = [settled for settled in self._settled if settled.answers]
+        for settled in given_up:
+            self._settled.remove(settled)
+            self._answers.update(settled.answers)
+        for answer in self._answers:
+            answer.set_result(False)
+        self._answers.clear()
 
     def _wake(self) -> None:
         # A full pipe already means that the thread will wake.

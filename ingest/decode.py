@@ -9,7 +9,9 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
+from db.telemetry import StatusRow
 from ingest.inbox import Received
+from ingest.status import read_status
 from rules.clock import EventTime, event_time
 from schemas.base import MessageId, parse_instant
 from schemas.call import CallMessage
@@ -17,10 +19,9 @@ from schemas.command import CommandAckMessage
 from schemas.rsa import RsaMessage
 from schemas.sos import SosReport
 from schemas.topics import MAX_PAYLOAD_BYTES, Uplink, parse_uplink
-from schemas.vehicle import EngineMessage, PresenceMessage, StatusMessage, Uplinked
+from schemas.vehicle import EngineMessage, PresenceMessage, Uplinked
 
 _MODELS: dict[Uplink, type[Uplinked]] = {
-    Uplink.STATUS: StatusMessage,
     Uplink.ENGINE: EngineMessage,
     Uplink.RSA: RsaMessage,
     Uplink.CALL: CallMessage,
@@ -70,8 +71,11 @@ class Rejected:
     detail: str
 
 
-def decode(received: Received) -> Decoded | DecodedSos | Rejected:
-    """Return the message, or why it can't be stored. Never raises: nothing behind a bad message waits."""
+def decode(received: Received) -> StatusRow | Decoded | DecodedSos | Rejected:
+    """Return the message, or why it can't be stored. Never raises: nothing behind a bad message waits.
+
+    A status message, by far the most frequent, becomes its row at once.
+    """
     try:
         vin, kind = parse_uplink(received.topic)
     except ValueError as error:
@@ -82,6 +86,8 @@ def decode(received: Received) -> Decoded | DecodedSos | Rejected:
         detail = f"expected at most {MAX_PAYLOAD_BYTES} bytes, got {len(received.payload)}"
         return Rejected(vin, kind, None, "TOO_LARGE", detail)
     try:
+        if kind is Uplink.STATUS:
+            return read_status(vin, received)
         message = _MODELS[kind].model_validate_json(received.payload, strict=True)
     except ValidationError as error:
         return _reject(vin, kind, received.payload, error)

@@ -1,20 +1,19 @@
 """The bounded buffer between the broker session, which fills it, and the lane, which stores from it."""
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import Condition
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message as it came, and which delivery it was: packet id and connection (MQTT 5 §4.3.2)."""
+class Received(NamedTuple):
+    """A message as it came, and which delivery it was: packet id (none at QoS 0) and connection (MQTT 5 §4.3.2)."""
 
     topic: str
     payload: bytes
     received_at: datetime
-    packet_id: int = 0
+    packet_id: int | None = None
     connection: int = 0
 
 
@@ -44,11 +43,11 @@ class Inbox:
         with self._changed:
             return self._waiting[0].received_at if self._waiting else None
 
-    def put(self, message: Received) -> None:
-        """Add a message. Never waits: the session stops reading while `full`."""
+    def put(self, messages: Sequence[Received]) -> None:
+        """Add messages. Never waits: the session stops reading while `full`."""
         with self._changed:
-            self._waiting.append(message)
-            self._bytes += len(message.payload)
+            self._waiting.extend(messages)
+            self._bytes += sum(len(message.payload) for message in messages)
             self.full = self.full or len(self._waiting) >= self._messages_max or self._bytes >= self._bytes_max
             self._changed.notify()
 

@@ -1,6 +1,7 @@
 """A lane: one session, one database connection, one thread that stores batch after batch."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -15,7 +16,8 @@ from ingest.inbox import Received
 from ingest.pipeline import Outcome, store, store_refused
 from ingest.receipts import receipt
 from ingest.settings import WorkerSettings
-from schemas.topics import Uplink, uplink_topic
+from ingest.sights import EngineSeen
+from schemas.topics import RECEIPTED, Uplink, uplink_topic
 
 log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ class Lane:
         self._settings = settings
         self._session = Session(settings, name=name, filters=[uplink_topic("+", kind) for kind in kinds])
         self._known_vins: set[str] = set()
+        self._engines: dict[str, EngineSeen] = {}
         self._in_hand_since: datetime | None = None
         self._stopping = Event()
         self._conn: Connection | None = None
@@ -87,7 +90,7 @@ class Lane:
     @property
     def failed(self) -> bool:
         """True where the lane ended without being asked to: the process must end, and be started again."""
-        return not self._thread.is_alive() and not self._stopping.is_set()
+        return self._session.failed or (not self._thread.is_alive() and not self._stopping.is_set())
 
     def _run(self) -> None:
         self._connection()
@@ -105,12 +108,13 @@ class Lane:
         if not outcomes:
             return  # stopped while the database was away: nothing is acknowledged, all of it comes again
         now = datetime.now(UTC)
-        receipts = [message for outcome in outcomes if (message := receipt(outcome, now=now)) is not None]
+        told = [outcome for outcome in outcomes if outcome.kind in RECEIPTED]
+        receipts = [message for outcome in told if (message := receipt(outcome, now=now)) is not None]
         self._session.settle(batch, receipts)
         self.stored += len(batch)
         metrics.RECEIVE_TO_COMMIT_SECONDS.labels(self.name).observe((now - batch[0].received_at).total_seconds())
-        for outcome in outcomes:
-            metrics.MESSAGES.labels(self.name, outcome.kind or "unknown", outcome.result).inc()
+        for (kind, result), count in Counter((outcome.kind, outcome.result) for outcome in outcomes).items():
+            metrics.MESSAGES.labels(self.name, kind or "unknown", result).inc(count)
 
     def _store(self, batch: Sequence[Received]) -> list[Outcome]:
         """Store a batch whatever it takes; empty only where the worker stops while the database is away."""
@@ -136,11 +140,13 @@ class Lane:
         """
         began = time.monotonic()
         try:
-            outcomes = store(conn, batch, known_vins=self._known_vins, now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            outcomes = store(conn, batch, known_vins=self._known_vins, engines=self._engines, now=now)
         except Exception as error:
+            self._known_vins.clear()  # a vehicle may have been erased meanwhile
+            self._engines.clear()
             if isinstance(error, DatabaseError) and not isinstance(error, Refused):
                 raise
-            self._known_vins.clear()  # a vehicle may have been erased meanwhile
             if len(batch) == 1:
                 return [self._store_refused(conn, batch[0], error)]
             half = len(batch) // 2

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeGuard
 from uuid import UUID
 
 from db import curfew, incidents, messages, sos, telemetry, vehicles
@@ -11,7 +12,7 @@ from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
 from ingest.decode import Decoded, DecodedSos, Rejected, decode
 from ingest.inbox import Received
-from ingest.sights import Sight, judge_curfews, running
+from ingest.sights import EngineSeen, Sight, judge_curfews, note_status
 from rules import sos as sos_rule
 from rules.apply import calls as apply_calls
 from rules.apply import commands as apply_commands
@@ -25,12 +26,12 @@ from schemas.rsa import RsaMessage
 from schemas.sos import SosReport
 from schemas.system_test import TEST_VIN
 from schemas.topics import Uplink
-from schemas.vehicle import EngineMessage, PresenceMessage, StatusMessage
+from schemas.vehicle import EngineEvent, EngineMessage, PresenceMessage
 
 _TAKES_INCIDENT_LOCK = frozenset({Uplink.SOS, Uplink.RSA, Uplink.CALL})
 _TOUCHES_COMMANDS = frozenset({Uplink.SOS, Uplink.COMMAND_ACK})
 
-Step = Decoded | DecodedSos | Rejected
+Step = StatusRow | Decoded | DecodedSos | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +45,60 @@ class Outcome:
     cid: str | None = None
 
 
-def store(conn: Connection, batch: Sequence[Received], *, known_vins: set[str], now: datetime) -> list[Outcome]:
+_STATUS_STORED = Outcome(None, Uplink.STATUS, None, ReceiptResult.STORED)
+"""Of a status nobody is told, so thousands share one outcome."""
+
+
+def store(
+    conn: Connection,
+    batch: Sequence[Received],
+    *,
+    known_vins: set[str],
+    engines: dict[str, EngineSeen] | None = None,
+    now: datetime,
+) -> list[Outcome]:
     """Store a batch in one transaction and return what became of each message, in the order given.
 
-    Needs an autocommit connection. `known_vins` remembers which vehicles are registered. Raises what the database
-    raises, with nothing of the batch stored.
+    Needs an autocommit connection. `known_vins` remembers which vehicles are registered, `engines` what their last
+    status showed; forget both when a batch failed. Raises what the database raises, with nothing of the batch stored.
     """
     steps = [decode(received) for received in batch]
     _register(conn, steps, known_vins)
+    # Status with a time of its own, nearly all there is, goes in one COPY; everything else step by step.
+    rows = [step for step in steps if isinstance(step, StatusRow) and not step.clock_suspect]
+    others = [
+        (step, received)
+        for step, received in zip(steps, batch, strict=True)
+        if not isinstance(step, StatusRow) or step.clock_suspect
+    ]
     with conn.transaction():
-        if any(_kind(step) in _TAKES_INCIDENT_LOCK for step in steps):
-            incidents.lock(conn)  # first, before any other lock: see db/queries/incidents.sql
-        if any(_kind(step) in _TOUCHES_COMMANDS for step in steps):
-            curfew.lock_watches(conn, {step.vin for step in steps if step.vin is not None})
-        fresh = messages.claim(conn, _claims(steps, batch)) if any(map(_needs_claim, steps)) else set()
-        outcomes = [_apply(conn, step, received, fresh, now) for step, received in zip(steps, batch, strict=True)]
-        _store_status(conn, steps, outcomes, batch)
-        judge_curfews(conn, _sights(steps, outcomes), now=now)
-        _sync_clocks(conn, steps, now=now)
-    return outcomes
+        done = _store_others(conn, others, now) if others else []
+        rows += [step for step, outcome in done if isinstance(step, StatusRow) and outcome is _STATUS_STORED]
+        if rows:
+            telemetry.store_status(conn, rows)
+            note_status(conn, rows, engines if engines is not None else {}, now=now)
+        if done:
+            judge_curfews(conn, _sights(done), now=now)
+            _sync_clocks(conn, [step for step, _ in done], now=now)
+    if not done:
+        return [_STATUS_STORED] * len(steps)
+    rest = iter(done)
+    return [
+        _STATUS_STORED if isinstance(step, StatusRow) and not step.clock_suspect else next(rest)[1] for step in steps
+    ]
+
+
+def _store_others(
+    conn: Connection, others: Sequence[tuple[Step, Received]], now: datetime
+) -> list[tuple[Step, Outcome]]:
+    kinds = {_kind(step) for step, _ in others}
+    if kinds & _TAKES_INCIDENT_LOCK:
+        incidents.lock(conn)  # first, before any other lock: see db/queries/incidents.sql
+    if kinds & _TOUCHES_COMMANDS:
+        curfew.lock_watches(conn, {step.vin for step, _ in others if step.vin is not None})
+    claims = _claims(others)
+    fresh = messages.claim(conn, claims) if claims else set()
+    return [(step, _apply(conn, step, received, fresh, now)) for step, received in others]
 
 
 def store_refused(conn: Connection, received: Received, error: Exception, *, now: datetime) -> Outcome:
@@ -71,7 +107,8 @@ def store_refused(conn: Connection, received: Received, error: Exception, *, now
     detail = str(error).splitlines()[0]
     with conn.transaction():
         if not isinstance(step, DecodedSos):
-            rejected = Rejected(step.vin, _kind(step), step.message_id_text, "REFUSED_BY_DATABASE", detail)
+            message_id = None if isinstance(step, StatusRow) else step.message_id_text
+            rejected = Rejected(step.vin, _kind(step), message_id, "REFUSED_BY_DATABASE", detail)
             return _quarantine(conn, rejected, received)
         vehicles.register(conn, [step.vin])
         report = SosReport(test_call=step.report.test_call or step.vin == TEST_VIN)
@@ -91,19 +128,19 @@ def _register(conn: Connection, steps: Sequence[Step], known_vins: set[str]) -> 
         known_vins |= new
 
 
-def _needs_claim(step: Step) -> bool:
-    """Status is deduplicated by its own unique key, which holds the event time; not where that time is ours."""
-    if isinstance(step, Decoded):
-        return step.kind is not Uplink.PRESENCE and (step.kind is not Uplink.STATUS or step.time.clock_suspect)
-    return isinstance(step, DecodedSos)
-
-
-def _claims(steps: Sequence[Step], batch: Sequence[Received]) -> list[Claim]:
+def _claims(others: Sequence[tuple[Step, Received]]) -> list[Claim]:
     return [
         Claim(step.vin, step.message_id, str(_kind(step)), received.received_at)
-        for step, received in zip(steps, batch, strict=True)
+        for step, received in others
         if not isinstance(step, Rejected) and _needs_claim(step)
     ]
+
+
+def _needs_claim(step: StatusRow | Decoded | DecodedSos) -> bool:
+    """Status is deduplicated by its own unique key, which holds the event time; not where that time is ours."""
+    if isinstance(step, StatusRow):
+        return step.clock_suspect
+    return isinstance(step, DecodedSos) or step.kind is not Uplink.PRESENCE
 
 
 def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[str, UUID]], now: datetime) -> Outcome:
@@ -113,8 +150,10 @@ def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[st
         if (step.vin, step.message_id) not in fresh:
             kind, known_as = messages.taken_by(conn, vin=step.vin, message_id=step.message_id)
             if not (isinstance(step, DecodedSos) and _is_new_press(conn, step, kind, known_as)):
-                return Outcome(step.vin, _kind(step), step.message_id_text, ReceiptResult.DUPLICATE, known_as)
+                return Outcome(step.vin, _kind(step), _id_text(step), ReceiptResult.DUPLICATE, known_as)
         fresh.discard((step.vin, step.message_id))  # the same id again in this batch is a second delivery
+    if isinstance(step, StatusRow):
+        return _STATUS_STORED  # with the whole batch
     effect = _raise_sos(conn, step, received, now) if isinstance(step, DecodedSos) else _act(conn, step, received, now)
     if isinstance(effect, Rejected):
         messages.give_back(conn, vin=step.vin, message_id=step.message_id)
@@ -127,8 +166,6 @@ def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[st
 def _act(conn: Connection, step: Decoded, received: Received, now: datetime) -> str | Rejected | None:
     """Do what the message asks; return the incident it belongs to, or why it belongs nowhere."""
     match step.message:
-        case StatusMessage():
-            return None  # stored with the whole batch
         case EngineMessage() as message:
             telemetry.store_engine_event(conn, _engine_row(step, message, received))
             return None
@@ -201,36 +238,28 @@ def _reject(step: Decoded, reason: str, detail: str) -> Rejected:
     return Rejected(step.vin, step.kind, step.message_id_text, reason, detail)
 
 
-def _store_status(
-    conn: Connection, steps: Sequence[Step], outcomes: Sequence[Outcome], batch: Sequence[Received]
-) -> None:
-    rows = [
-        _status_row(step, step.message, received)
-        for step, outcome, received in zip(steps, outcomes, batch, strict=True)
-        if isinstance(step, Decoded)
-        and isinstance(step.message, StatusMessage)
-        and outcome.result is ReceiptResult.STORED
-    ]
-    if rows:
-        telemetry.store_status(conn, rows)
-
-
-def _sights(steps: Sequence[Step], outcomes: Sequence[Outcome]) -> Iterator[Sight]:
-    for step, outcome in zip(steps, outcomes, strict=True):
-        if outcome.result is not ReceiptResult.STORED or isinstance(step, Rejected):
+def _sights(done: Sequence[tuple[Step, Outcome]]) -> Iterator[Sight]:
+    for step, outcome in done:
+        if outcome.result is not ReceiptResult.STORED:
             continue
         if isinstance(step, DecodedSos):
             yield step.vin, step.time.occurred_at, None
-        elif (runs := running(step.message)) is not None:
-            yield step.vin, step.time.occurred_at, runs
+        elif isinstance(step, Decoded) and isinstance(step.message, EngineMessage):
+            yield step.vin, step.time.occurred_at, step.message.event is EngineEvent.START
 
 
 def _sync_clocks(conn: Connection, steps: Sequence[Step], *, now: datetime) -> None:
-    astray = {step.vin for step in steps if not isinstance(step, Rejected) and step.time.clock_suspect}
+    astray = {step.vin for step in steps if _is_astray(step)}
     if astray:
         vehicles.lock(conn, astray)
         for vin in sorted(astray):
             apply_commands.sync_time(conn, vin, now=now)
+
+
+def _is_astray(step: Step) -> TypeGuard[StatusRow | Decoded | DecodedSos]:
+    if isinstance(step, StatusRow):
+        return step.clock_suspect
+    return not isinstance(step, Rejected) and step.time.clock_suspect
 
 
 def _quarantine(conn: Connection, rejected: Rejected, received: Received) -> Outcome:
@@ -262,30 +291,13 @@ def _keep_bytes(
 
 
 def _kind(step: Step) -> Uplink | None:
+    if isinstance(step, StatusRow):
+        return Uplink.STATUS
     return Uplink.SOS if isinstance(step, DecodedSos) else step.kind
 
 
-def _status_row(step: Decoded, message: StatusMessage, received: Received) -> StatusRow:
-    place = message.location
-    return StatusRow(
-        vin=step.vin,
-        message_id=step.message_id,
-        occurred_at=step.time.occurred_at,
-        received_at=received.received_at,
-        clock_suspect=step.time.clock_suspect,
-        latitude=place.latitude if place else None,
-        longitude=place.longitude if place else None,
-        accuracy_m=place.accuracy if place else None,
-        heading_deg=place.heading if place else None,
-        speed_kph=message.speed_kph,
-        odometer_km=message.odometer_km,
-        battery_voltage=message.battery_voltage,
-        fuel_level=message.fuel_level,
-        engine_status=message.engine_status,
-        transmission_status=message.transmission_status,
-        drivable=message.drivable,
-        dtc_codes=list(message.dtc_codes) if message.dtc_codes is not None else None,
-    )
+def _id_text(step: StatusRow | Decoded | DecodedSos) -> str | None:
+    return None if isinstance(step, StatusRow) else step.message_id_text
 
 
 def _engine_row(step: Decoded, message: EngineMessage, received: Received) -> EngineRow:

@@ -5,12 +5,12 @@ from datetime import datetime
 from ingest.broker import Outgoing
 from ingest.pipeline import Outcome
 from schemas.receipt import ReceiptMessage
-from schemas.topics import RECEIPTED, Downlink, downlink_topic
+from schemas.topics import Downlink, downlink_topic
 
 
 def receipt(outcome: Outcome, *, now: datetime) -> Outgoing | None:
-    """Return the receipt for a stored message; None for kinds that have none, or where no vehicle could be told."""
-    if outcome.vin is None or outcome.kind not in RECEIPTED:
+    """Return the receipt for a stored message of a kind that has one; None where no vehicle could be told."""
+    if outcome.vin is None:
         return None
     message = ReceiptMessage(
         message_id=outcome.message_id_text, result=outcome.result, cid=outcome.cid, server_time=now

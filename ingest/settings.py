@@ -1,5 +1,6 @@
 """What the worker needs to know, each read from `TCU_<NAME>`."""
 
+import ssl
 from pathlib import Path
 
 from pydantic import Field
@@ -24,3 +25,10 @@ class WorkerSettings(DatabaseSettings):
     ingest_linger_s: float = Field(default=0.005, ge=0, description="how long a batch waits for more messages")
     ingest_buffer_max: int = Field(default=10_000, ge=1, description="messages held before reading is paused")
     ingest_buffer_bytes_max: int = Field(default=32 * 1024 * 1024, ge=65_536, description="bytes held, likewise")
+
+    def broker_tls(self) -> ssl.SSLContext:
+        """Return how to speak TLS with the broker: its certificate is checked, and ours is shown."""
+        context = ssl.create_default_context(cafile=self.mqtt_ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.mqtt_cert, self.mqtt_key)
+        return context

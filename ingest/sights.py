@@ -1,17 +1,19 @@
 """Which vehicles of a batch are to be judged for their curfew, and over what time."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
 from db import curfew
-from db.curfew import Watched
+from db.curfew import StatusSeen, Watched
 from db.errors import DatabaseError, Refused
 from db.pool import Connection
+from db.telemetry import StatusRow
 from ingest import metrics
 from rules.apply.curfew import judge
-from schemas.vehicle import EngineEvent, EngineMessage, EngineStatus, StatusMessage, Uplinked
+from schemas.vehicle import EngineStatus
 
 log = structlog.get_logger()
 
@@ -19,19 +21,57 @@ Sight = tuple[str, datetime, bool | None]
 """(VIN, when, whether the engine ran); None for a press, which ends a violation whatever the engine does."""
 
 
-def running(message: Uplinked) -> bool | None:
-    """Return whether the message shows the engine running; None where it does not tell."""
-    match message:
-        case EngineMessage(event=event):
-            return event is EngineEvent.START
-        case StatusMessage(engine_status=EngineStatus.ON | EngineStatus.CRANKING):
-            return True
-        case StatusMessage(engine_status=EngineStatus.OFF):
-            return False
-        case StatusMessage(speed_kph=speed) if speed is not None and speed > 0:
-            return True
-        case _:
-            return None
+_ASKED_AGAIN_AFTER = timedelta(seconds=5)
+"""Well below the time after which an engine event is judged once more (rules/apply/curfew.py)."""
+
+_RUNS: dict[str, bool] = {EngineStatus.ON: True, EngineStatus.CRANKING: True, EngineStatus.OFF: False}
+
+
+def running(status: StatusRow) -> bool | None:
+    """Return whether a status shows the engine running; None where it does not tell."""
+    runs = _RUNS.get(status.engine_status or "")
+    return True if runs is None and status.speed_kph else runs
+
+
+@dataclass(slots=True)
+class EngineSeen:
+    """How a vehicle's last status showed its engine, and until when going on like that is no news to anybody."""
+
+    runs: bool
+    at: datetime
+    until: datetime
+
+
+def note_status(conn: Connection, rows: Iterable[StatusRow], engines: dict[str, EngineSeen], *, now: datetime) -> None:
+    """Note for the curfew what status messages showed, in the caller's transaction.
+
+    They are judged by a job, at most a second later: so a backlog of status waits for no judgement, and a vehicle that
+    changed often within it is judged once. Of a vehicle that goes on as `engines` remembers it the database is asked
+    at most every few seconds: what it learnt meanwhile from an engine event is judged once more later than that.
+    """
+    seen: dict[str, StatusSeen] = {}
+    for row in rows:
+        runs = running(row)
+        if runs is None:
+            continue
+        vin, at = row.vin, row.occurred_at
+        known = engines.get(vin)
+        if known is not None and known.runs is runs and known.at < at and now < known.until:
+            known.at = at
+            continue
+        one = seen.get(vin)
+        if one is None:
+            seen[vin] = StatusSeen(vin, at, at, runs, runs)
+            continue
+        if one.runs is not runs:
+            one.runs = None
+        one.first_at = min(one.first_at, at)
+        if at > one.last_at or (at == one.last_at and not runs):  # of two at once, standing counts
+            one.last_at, one.last_runs = at, runs
+    if seen:
+        curfew.note_seen(conn, list(seen.values()), now=now)
+    for one in seen.values():
+        engines[one.vin] = EngineSeen(one.last_runs, one.last_at, now + _ASKED_AGAIN_AFTER)
 
 
 def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -> None:

@@ -42,11 +42,11 @@ def raise_overdue(conn: Connection, now: datetime) -> None:
 
 
 def judge_curfews(conn: Connection, now: datetime) -> None:
-    """Judge the vehicles for which the clock alone has changed something: a window opened, a severity rose."""
-    for vin in db_curfew.due(conn, now=now, limit=1000):
+    """Judge vehicles that status messages showed to change, or for which a window opened or a severity rose."""
+    for vin, since, until, settled in db_curfew.due(conn, now=now, limit=1000):
         try:
             with conn.transaction():
-                curfew.judge(conn, vin, since=now, until=now, now=now, settled=True)
+                curfew.judge(conn, vin, since=since, until=until, now=now, settled=settled)
         except Exception as error:  # a defect in a rule must not keep the other vehicles from being judged
             if isinstance(error, DatabaseError):
                 raise
@@ -84,7 +84,7 @@ Job = Callable[[Connection, datetime], None]
 JOBS: dict[Job, timedelta] = {
     serve_queue: timedelta(seconds=10),
     raise_overdue: timedelta(seconds=10),
-    judge_curfews: timedelta(seconds=2),
+    judge_curfews: timedelta(seconds=0.5),
     announce_exceptions: timedelta(seconds=5),
     send_commands: timedelta(seconds=2),
     follow_presence: timedelta(seconds=30),

@@ -21,7 +21,8 @@ VIN_PATTERN = r"^[A-HJ-NPR-Z0-9]{17}$"
 """17 characters without I, O and Q (ISO 3779). The check digit is not enforced: the guides' samples fail it."""
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-_UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+_UUID_PATTERN = r"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32})$"
+"""RFC 9562 §4, also without the hyphens."""
 
 
 class Wire(BaseModel):
@@ -80,7 +81,8 @@ MessageId = Annotated[
 Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_storable)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_storable)]
 PhoneNumber = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()\-]{1,30}$")]
-DtcCode = Annotated[str, StringConstraints(pattern=r"^[PCBU][0-9A-F]{4}(-[0-9A-F]{2})?$")]
+DTC_PATTERN = r"^[PCBU][0-9A-F]{4}(-[0-9A-F]{2})?$"
+DtcCode = Annotated[str, StringConstraints(pattern=DTC_PATTERN)]
 """Diagnostic trouble code (SAE J2012), as P1234 or P1234-1A."""
 
 Flag = Annotated[bool, Strict()]

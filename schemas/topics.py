@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 from schemas.base import VIN_PATTERN
 
@@ -34,7 +35,7 @@ URGENT = (Uplink.SOS, Uplink.RSA, Uplink.CALL, Uplink.ENGINE, Uplink.COMMAND_ACK
 
 BULK = (Uplink.STATUS,)
 
-RECEIPTED = (Uplink.SOS, Uplink.RSA, Uplink.ENGINE, Uplink.CALL, Uplink.COMMAND_ACK)
+RECEIPTED = frozenset({Uplink.SOS, Uplink.RSA, Uplink.ENGINE, Uplink.CALL, Uplink.COMMAND_ACK})
 """Kinds that a vehicle keeps and sends again until their `down/receipt` arrives."""
 
 _UP = re.compile(rf"{PREFIX}/({VIN_PATTERN.strip('^$')})/up/([a-z-]+)")
@@ -50,6 +51,7 @@ def downlink_topic(vin: str, kind: Downlink) -> str:
     return f"{PREFIX}/{vin}/down/{kind}"
 
 
+@lru_cache(maxsize=100_000)
 def parse_uplink(topic: str) -> tuple[str, Uplink]:
     """Return (VIN, kind) of an uplink topic. Raises ValueError where the contract knows no such topic."""
     match = _UP.fullmatch(topic)

@@ -51,24 +51,52 @@ INSERT INTO curfew_watch (vin, judged_at) VALUES (%(vin)s, %(at)s) ON CONFLICT (
 -- name: news
 -- Of vehicles seen within one batch, those that have a policy and are not simply going on as they were last seen, and
 -- those standing that wait for a start block; locked, in one order. `runs` is null where the batch shows both.
-SELECT w.vin, w.running, w.seen_at, w.judged_at, w.next_at, w.quiet_since, w.quiet_until, w.block_from
+SELECT w.vin, w.running, w.seen_at, w.judged_at, w.next_at, w.quiet_since, w.quiet_until, w.block_from, w.unjudged_since,
+       w.unjudged_until
 FROM unnest(%(vins)s::text[], %(firsts)s::timestamptz[], %(runs)s::boolean[]) AS seen (vin, first_at, runs)
 JOIN curfew_watch w ON w.vin = seen.vin
 WHERE seen.runs IS DISTINCT FROM w.running OR w.seen_at IS NULL OR seen.first_at <= w.seen_at
    OR w.block_from <= %(now)s AND NOT seen.runs
 ORDER BY w.vin FOR UPDATE OF w;
 
+-- name: note_seen
+-- What a batch of status showed, once per vehicle: `runs` is null where it showed both, `last_runs` is what it showed last.
+-- Of vehicles with a policy, those that simply go on are left alone; a change while nothing is restricted is noted as the
+-- newest; any other waits for its judgement, as does the sight of a standing vehicle that a start block is wanted for.
+WITH seen AS (
+    SELECT vin, first_at, last_at, runs, last_runs
+    FROM unnest(string_to_array(%(vins)s, ','), string_to_array(%(firsts)s, ',')::timestamptz[],
+                string_to_array(%(lasts)s, ',')::timestamptz[], string_to_array(%(runs)s, ',', '')::boolean[],
+                string_to_array(%(last_runs)s, ',')::boolean[]) AS s (vin, first_at, last_at, runs, last_runs)
+), news AS (
+    SELECT w.vin, seen.first_at, seen.last_at, seen.last_runs,
+           coalesce((w.seen_at IS NULL OR seen.first_at > w.seen_at)
+                    AND seen.first_at >= w.quiet_since AND seen.last_at < w.quiet_until, false) AS quiet
+    FROM seen JOIN curfew_watch w ON w.vin = seen.vin
+    WHERE seen.runs IS DISTINCT FROM w.running OR w.seen_at IS NULL OR seen.first_at <= w.seen_at
+       OR w.block_from <= %(now)s AND NOT seen.runs
+    ORDER BY w.vin FOR UPDATE OF w
+)
+UPDATE curfew_watch AS w SET
+    running = CASE WHEN news.quiet THEN news.last_runs ELSE w.running END,
+    seen_at = CASE WHEN news.quiet THEN news.last_at ELSE w.seen_at END,
+    unjudged_since = CASE WHEN news.quiet THEN w.unjudged_since ELSE least(w.unjudged_since, news.first_at) END,
+    unjudged_until = CASE WHEN news.quiet THEN w.unjudged_until ELSE greatest(w.unjudged_until, news.last_at) END,
+    next_at = CASE WHEN news.quiet THEN w.next_at ELSE least(w.next_at, %(now)s) END
+FROM news WHERE w.vin = news.vin;
+
 -- name: lock_watches
 -- Before the commands of these vehicles, and in one order: a judgement takes both in that order too.
 SELECT vin FROM curfew_watch WHERE vin = ANY(%(vins)s) ORDER BY vin FOR UPDATE;
 
 -- name: lock_watch
-SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until, block_from
+SELECT vin, running, seen_at, judged_at, next_at, quiet_since, quiet_until, block_from, unjudged_since, unjudged_until
 FROM curfew_watch WHERE vin = %(vin)s FOR UPDATE;
 
 -- name: set_watch
 UPDATE curfew_watch SET running = %(running)s, seen_at = %(seen_at)s, judged_at = %(judged_at)s,
-    next_at = %(next_at)s, quiet_since = %(quiet_since)s, quiet_until = %(quiet_until)s, block_from = %(block_from)s
+    next_at = %(next_at)s, quiet_since = %(quiet_since)s, quiet_until = %(quiet_until)s, block_from = %(block_from)s,
+    unjudged_since = %(unjudged_since)s, unjudged_until = %(unjudged_until)s
 WHERE vin = %(vin)s;
 
 -- name: set_seen
@@ -80,7 +108,8 @@ FROM (SELECT w.vin, s.running, s.seen_at
 WHERE curfew_watch.vin = seen.vin;
 
 -- name: due
-SELECT vin FROM curfew_watch WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(limit)s;
+SELECT vin, coalesce(unjudged_since, %(now)s), coalesce(unjudged_until, %(now)s), unjudged_since IS NULL
+FROM curfew_watch WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(limit)s;
 
 -- name: observations
 -- What the engine was seen to do, from engine events and from status: the first sight, the last, and each between them

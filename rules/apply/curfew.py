@@ -164,12 +164,16 @@ def judge(
     """Judge again what the engine did around [since, until], and save and announce what that changes.
 
     From the last sight of it standing before, to the first after: nothing outside can change. A vehicle that never had
-    a policy is left alone. Unless it is `settled`, the vehicle is judged once more soon after: another lane may be
-    storing a message at this moment that this judgement does not see.
+    a policy is left alone; what status messages left to be judged is judged along. Unless it is `settled`, the vehicle
+    is judged once more soon after: another lane may be storing a message at this moment that this judgement does not
+    see.
     """
     watch = curfew.lock_watch(conn, vin)
     if watch is None:
         return
+    if watch.unjudged_since is not None and watch.unjudged_until is not None:
+        since, until, settled = min(since, watch.unjudged_since), max(until, watch.unjudged_until), False
+        watch = replace(watch, unjudged_since=None, unjudged_until=None)
     oldest = since - JUDGED_BACK
     # Just past the last sight, so that what begins with it is seen; a vehicle's clock may be up to a minute ahead.
     horizon = max(now, until) + _INSTANT

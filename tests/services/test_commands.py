@@ -78,11 +78,13 @@ def seen(conn: Connection, seconds: float, engine: str = "OFF", gear: str = "PAR
 
 
 def says(conn: Connection, seconds: float, kind: str, **fields: object) -> None:
-    """The worker takes a message of the vehicle."""
+    """The worker takes a message of the vehicle, and the job judges what a status showed."""
     when = after(seconds)
     body = {"messageId": str(uuid4()), "timestamp": format_instant(when), **fields}
     received = Received(f"tcu/v1/{VIN}/up/{kind}", json.dumps(body).encode(), when)
     store(conn, [received], known_vins=set(), now=when)
+    if kind == "status":
+        jobs.judge_curfews(conn, when)
 
 
 @pytest.fixture
@@ -287,7 +289,7 @@ def test_a_queued_command_expires_in_the_broker_when_it_does_here(car: Connectio
     (issued,) = [e for e in events.after(car, 0, limit=50) if e.type == "COMMAND_ISSUED"]
     sending = to_vehicle(issued, now=after(20), phone=None)
     assert sending is not None
-    assert sending[2] == 40
+    assert sending.expires_at == newest(car).expires_at
     assert to_vehicle(issued, now=after(60), phone=None) is None
 
 

@@ -57,8 +57,11 @@ def status(engine_status: str, when: datetime) -> tuple[str, bytes]:
     return f"tcu/v1/{VIN}/up/status", json.dumps(body).encode()
 
 
-def hear(conn: Connection, *messages: tuple[str, bytes], now: datetime) -> None:
+def hear(conn: Connection, *messages: tuple[str, bytes], now: datetime, judged: bool = True) -> None:
+    """The worker takes messages, and the job judges what status showed."""
     store(conn, [Received(topic, payload, now) for topic, payload in messages], known_vins=set(), now=now)
+    if judged:
+        jobs.judge_curfews(conn, now)
 
 
 def found(conn: Connection) -> list[tuple[str, str | None, str | None]]:
@@ -175,9 +178,10 @@ def test_any_permutation_and_repetition_gives_what_the_messages_in_order_give(
 
     def play(messages: list[tuple[str, bytes]]) -> list[tuple[str, str | None, str | None]]:
         car.execute("TRUNCATE vehicle_status, engine_events, received_messages, curfew_violations")
-        car.execute("UPDATE curfew_watch SET running = false, seen_at = NULL")
-        for step, message in enumerate(messages):
-            hear(car, message, now=at("24:30") + timedelta(seconds=step))
+        car.execute("UPDATE curfew_watch SET running = false, seen_at = NULL, next_at = NULL, quiet_since = NULL")
+        for step, message in enumerate(messages):  # the job comes when it comes, in the end at the latest
+            hear(car, message, now=at("24:30") + timedelta(seconds=step), judged=random.random() < 0.3)
+        jobs.judge_curfews(car, at("24:31"))
         return found(car)
 
     in_order = bodies()
