@@ -47,6 +47,8 @@ def readiness(process: Process, *, now: datetime) -> str:
     """Return what is to be told of it; what a silent process said last is no news of it."""
     if now - process.beat_at >= STALE_AFTER:
         return "silent"
+    if process.figures.get("standing_by"):
+        return "standing by"
     return "yes" if process.ready else "no"
 
 

@@ -53,13 +53,18 @@ def count_connections(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def try_lead(conn: Connection, role: str) -> bool:
+def try_lead(conn: Connection, role: str, *, frozen_after_s: int = 15) -> bool:
     """Become the one that leads in this role, until this connection ends; false while another does.
 
-    The leader has to use the connection at least every 15 s: the database ends it otherwise.
+    The leader has to use the connection at least every `frozen_after_s`: the database ends it otherwise.
     """
     row = conn.execute(_SQL["try_lead"], {"role": role}).fetchone()
     leads = row is not None and bool(row[0])
     if leads:
-        conn.execute(_SQL["end_when_frozen"])
+        conn.execute(_SQL["end_when_frozen"], {"timeout": f"{frozen_after_s}s"})
     return leads
+
+
+def still_leads(conn: Connection) -> None:
+    """Use the connection that leads. Raises psycopg.OperationalError where it has ended, and the lead with it."""
+    conn.execute(_SQL["still_leads"])

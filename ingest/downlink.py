@@ -23,7 +23,8 @@ log = structlog.get_logger()
 
 READER = "downlink"
 PAGE = 200
-PUBACK_WAIT_S = 10
+PUBACK_WAIT_S = 4
+FROZEN_AFTER_S = 5
 INCIDENT_EXPIRY = timedelta(hours=24)
 """A vehicle that was away for longer is told the present state by its next incident, not by an old one."""
 
@@ -64,7 +65,7 @@ class DownlinkSender:
             self._stopping.wait(0.5)
 
     def _lead(self, conn: Connection) -> None:
-        while not try_lead(conn, READER):
+        while not try_lead(conn, READER, frozen_after_s=FROZEN_AFTER_S):
             if self._stopping.wait(1):
                 return
         events.listen(conn, "events_sequenced")

@@ -22,6 +22,7 @@ from schemas.topics import RECEIPTED, Uplink, uplink_topic
 log = structlog.get_logger()
 
 BACKOFF_MAX_S = 5.0
+STUCK_AFTER_S = 120.0
 
 
 class Lane:
@@ -39,6 +40,7 @@ class Lane:
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
         self._in_hand_since: datetime | None = None
+        self._attempted_s = time.monotonic()
         self._stopping = Event()
         self._conn: Connection | None = None
         self._thread = Thread(target=self._run, name=f"lane-{name}")
@@ -62,6 +64,10 @@ class Lane:
         """Return the age of the oldest message that was received and is not stored, 0 while there is none."""
         oldest_at = self._in_hand_since or self._session.inbox.oldest_at
         return max(0.0, (now - oldest_at).total_seconds()) if oldest_at is not None else 0.0
+
+    def is_stuck(self) -> bool:
+        """True where a batch is in hand that nothing was tried with for longer than any statement may take."""
+        return self._in_hand_since is not None and time.monotonic() - self._attempted_s > STUCK_AFTER_S
 
     def probe(self) -> None:
         """Measure a round trip to the broker by a message that nobody reads; nothing while there is no session."""
@@ -120,6 +126,7 @@ class Lane:
         """Store a batch whatever it takes; empty only where the worker stops while the database is away."""
         pause_s = 0.1
         while True:
+            self._attempted_s = time.monotonic()
             conn = self._connection()
             if conn is None:
                 return []
@@ -138,7 +145,7 @@ class Lane:
 
         Raises DatabaseError where the database as a whole is the trouble, so that the batch can be tried again.
         """
-        began = time.monotonic()
+        self._attempted_s = began = time.monotonic()
         try:
             now = datetime.now(UTC)
             outcomes = store(conn, batch, known_vins=self._known_vins, engines=self._engines, now=now)
@@ -169,6 +176,7 @@ class Lane:
                 self._conn = connect(self._settings.database_url, name=f"ingest-{self.name}", autocommit=True)
             except DatabaseError as error:
                 log.warning("database_unreachable", lane=self.name, error=_first_line(error))
+                self._attempted_s = time.monotonic()
                 if self._stopping.wait(pause_s):
                     return None
                 pause_s = min(pause_s * 2, BACKOFF_MAX_S)

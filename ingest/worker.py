@@ -1,7 +1,8 @@
-"""The worker: both lanes, the downlink, its heartbeat, and the replays that operators ask for."""
+"""The worker: it stands by or holds the lease; then both lanes and the downlink run."""
 
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from threading import Event
 
@@ -14,6 +15,7 @@ from db.processes import Process
 from ingest import metrics
 from ingest.downlink import DownlinkSender
 from ingest.lane import Lane
+from ingest.lease import Lease
 from ingest.replay import replay
 from ingest.settings import WorkerSettings
 from schemas.topics import BULK, URGENT
@@ -21,52 +23,100 @@ from schemas.topics import BULK, URGENT
 log = structlog.get_logger()
 
 TICK_S = 1.0
-BEAT_EVERY_TICKS = 2
+SHORT_TICK_S = 0.2
+BEAT_EVERY_S = 2.0
+
+
+class Tenure:
+    """What the worker that holds the lease runs: both lanes and the downlink."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.lanes = [Lane(settings, name="urgent", kinds=URGENT), Lane(settings, name="bulk", kinds=BULK)]
+        self._downlink = DownlinkSender(settings)
+        self._parts: list[Lane | DownlinkSender] = [*self.lanes, self._downlink]
+        for part in self._parts:
+            part.start()
+
+    @property
+    def ready(self) -> bool:
+        """True while messages arrive and can be stored."""
+        return all(lane.ready for lane in self.lanes)
+
+    def check(self) -> None:
+        """Raise RuntimeError where a part ended by itself or does not move."""
+        if any(part.failed for part in self._parts):
+            raise RuntimeError("a part of the worker ended by itself; see the log")
+        if any(lane.is_stuck() for lane in self.lanes):
+            raise RuntimeError("a lane does not move")
+
+    def stop(self) -> None:
+        """Finish the batches in hand, acknowledge them, and leave the sessions to whoever comes next."""
+        for part in self._parts:
+            part.stop()
+        log.info("worker_stopped", stored={lane.name: lane.stored for lane in self.lanes})
 
 
 def run(settings: WorkerSettings, stopping: Event) -> None:
-    """Work until `stopping` is set: then finish the batches in hand, acknowledge them, and return.
+    """Work until `stopping` is set, or stand by while another worker does.
 
     Raises RuntimeError where a part ended by itself: the process must end, so that it is started again.
     """
-    lanes = [Lane(settings, name="urgent", kinds=URGENT), Lane(settings, name="bulk", kinds=BULK)]
-    downlink = DownlinkSender(settings)
-    started_at = datetime.now(UTC)
-    parts: list[Lane | DownlinkSender] = [*lanes, downlink]
-    for part in parts:
-        part.start()
+    lease = Lease(settings.database_url)
+    house = House(settings)
+    tenure: Tenure | None = None
     try:
-        _keep_house(settings, lanes, downlink, stopping, started_at)
+        while True:
+            held = lease.check()
+            if held and tenure is None:
+                log.info("lease_taken")
+                tenure = Tenure(settings)
+            elif held is False and tenure is not None:  # while the database is away it is nobody else's either
+                log.warning("lease_lost")
+                tenure.stop()
+                tenure = None
+            if tenure is not None:
+                tenure.check()
+            house.keep(tenure)
+            if stopping.wait(TICK_S if tenure is not None and tenure.ready else SHORT_TICK_S):
+                return
     finally:
-        for part in parts:
-            part.stop()
-    log.info("worker_stopped", stored={lane.name: lane.stored for lane in lanes})
+        if tenure is not None:
+            tenure.stop()
+        lease.give_up()
 
 
-def _keep_house(
-    settings: WorkerSettings, lanes: list[Lane], downlink: DownlinkSender, stopping: Event, started_at: datetime
-) -> None:
-    conn: Connection | None = None
-    ticks = 0
-    while not stopping.wait(TICK_S if ticks else 0.2):
-        if downlink.failed or any(lane.failed for lane in lanes):
-            raise RuntimeError("a part of the worker ended by itself; see the log")
+class House:
+    """The worker's heartbeat and metrics, and the replays that operators ask for."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._url = settings.database_url
+        self._conn: Connection | None = None
+        self._started_at = datetime.now(UTC)
+        self._beat_s = 0.0
+        self._was_ready = False
+
+    def keep(self, tenure: Tenure | None) -> None:
+        """Measure, and once in a while report; a database that is away is reported to later."""
+        lanes = tenure.lanes if tenure is not None else []
+        metrics.LEADING.set(tenure is not None)
         _measure(lanes)
+        is_ready = tenure is not None and tenure.ready
         try:
-            if conn is None or conn.closed:
-                conn = connect(settings.database_url, name="ingest-house", autocommit=True)
-            if ticks % BEAT_EVERY_TICKS == 0:
-                processes.beat(conn, _heartbeat(lanes, started_at))
-                lanes[0].probe()  # the next beat tells what it took
-            replayed = replay(conn, now=datetime.now(UTC))
+            if self._conn is None or self._conn.closed:
+                self._conn = connect(self._url, name="ingest-house", autocommit=True)
+            # At once when readiness is new: whoever waits for this worker sees it without delay.
+            if is_ready is not self._was_ready or time.monotonic() - self._beat_s >= BEAT_EVERY_S:
+                processes.beat(self._conn, _heartbeat(lanes, self._started_at, ready=is_ready))
+                self._was_ready, self._beat_s = is_ready, time.monotonic()
+                if lanes:
+                    lanes[0].probe()  # the next beat tells what it took
+            replayed = replay(self._conn, now=datetime.now(UTC)) if tenure is not None else []
             if replayed:
                 log.info("replayed", results=[outcome.result for outcome in replayed])
         except DatabaseError as error:
             log.warning("housekeeping_failed", error=str(error).splitlines()[0])
-            if conn is not None:
-                conn.close()
-        # Beat at once when readiness is new: whoever waits for this worker sees it without delay.
-        ticks = ticks + 1 if all(lane.ready for lane in lanes) else 0
+            if self._conn is not None:
+                self._conn.close()
 
 
 def _measure(lanes: list[Lane]) -> None:
@@ -79,23 +129,20 @@ def _measure(lanes: list[Lane]) -> None:
     metrics.RECEIPTS.labels("confirmed").set(sum(lane.publications.confirmed for lane in lanes))
 
 
-def _heartbeat(lanes: list[Lane], started_at: datetime) -> Process:
+def _heartbeat(lanes: list[Lane], started_at: datetime, *, ready: bool) -> Process:
     now = datetime.now(UTC)
-    totals = {
-        "lag_s": round(max(lane.lag_s(now) for lane in lanes), 3),
-        "receipts_sent": sum(lane.publications.sent for lane in lanes),
-        "receipts_confirmed": sum(lane.publications.confirmed for lane in lanes),
-        "broker_round_trip_s": lanes[0].publications.round_trip_s,
-    }
-    return Process(
-        name=f"ingest@{socket.gethostname()}:{os.getpid()}",
-        started_at=started_at,
-        beat_at=now,
-        ready=all(lane.ready for lane in lanes),
-        figures={
+    figures: dict[str, object] = {"standing_by": not lanes}
+    if lanes:
+        figures |= {
             f"{lane.name}_{name}": value
             for lane in lanes
             for name, value in (("stored", lane.stored), ("waiting", lane.waiting), ("ready", lane.ready))
         }
-        | totals,
-    )
+        figures |= {
+            "lag_s": round(max(lane.lag_s(now) for lane in lanes), 3),
+            "receipts_sent": sum(lane.publications.sent for lane in lanes),
+            "receipts_confirmed": sum(lane.publications.confirmed for lane in lanes),
+            "broker_round_trip_s": lanes[0].publications.round_trip_s,
+        }
+    name = f"ingest@{socket.gethostname()}:{os.getpid()}"
+    return Process(name=name, started_at=started_at, beat_at=now, ready=ready, figures=figures)

@@ -28,11 +28,11 @@ def product_process(name: str, environment: Mapping[str, str], *, log: Path, rea
     return Server(ServerCommand(name, command, CHECKOUT, signal.SIGTERM), log=log, ready=ready)
 
 
-def is_ready(database_url: str, name: str, pid: int | None = None) -> bool:
-    """Tell whether a process of this kind (and id) has reported that it is ready."""
+def is_ready(database_url: str, name: str, pid: int | None = None, *, ready: bool = True) -> bool:
+    """Tell whether a process of this kind (and id) has reported last that it is ready, or is not."""
     with connect(database_url, name="tests") as conn:
         return any(
-            p.ready and p.name.startswith(f"{name}@") and (pid is None or p.name.endswith(f":{pid}"))
+            p.ready is ready and p.name.startswith(f"{name}@") and (pid is None or p.name.endswith(f":{pid}"))
             for p in processes.list_all(conn)
         )
 

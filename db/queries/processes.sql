@@ -16,4 +16,7 @@ SELECT pg_try_advisory_lock(5051, hashtext(%(role)s));
 
 -- name: end_when_frozen
 -- A leader that is frozen keeps its connection, and with it the lock: stand-bys would wait for ever.
-SET idle_session_timeout = '15s';
+SELECT set_config('idle_session_timeout', %(timeout)s, false);
+
+-- name: still_leads
+SELECT 1;

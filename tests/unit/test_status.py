@@ -17,3 +17,8 @@ NOW = datetime(2026, 3, 7, 18, 30, tzinfo=UTC)
 def test_a_silent_process_is_not_told_as_ready(ready: bool, silent_s: float, told: str) -> None:
     last = Process("api@vm:1", NOW, NOW - timedelta(seconds=silent_s), ready, {})
     assert readiness(last, now=NOW) == told
+
+
+def test_a_worker_that_stands_by_is_told_so() -> None:
+    last = Process("ingest@vm:2", NOW, NOW, ready=False, figures={"standing_by": True})
+    assert readiness(last, now=NOW) == "standing by"

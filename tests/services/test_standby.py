@@ -1,0 +1,88 @@
+"""Of two workers one holds the broker's sessions; the other takes them over when the first dies or hangs."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from db.pool import Connection
+from ingest.lease import Lease
+from schemas.topics import Uplink
+from stack.broker import Broker
+from stack.server import Server, wait_until
+from tests.processes import is_ready, product_process, worker_environment
+from tests.tcu import Tcu
+
+Connect = Callable[[str], Tcu]
+VIN = "KMHSH81C7LU123456"
+
+
+@pytest.fixture
+def second(worker: Server, broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path) -> Iterator[Server]:
+    """A worker beside the first, which stands by: it has beaten, and is not ready."""
+    assert worker.pid
+
+    def stands_by() -> bool:
+        return is_ready(database_url, "ingest", other.pid, ready=False)
+
+    environment = worker_environment(broker, pki_dir, database_url)
+    other = product_process("ingest", environment, log=tmp_path / "second.log", ready=stands_by)
+    other.start()
+    yield other
+    other.stop()
+
+
+def count(conn: Connection) -> int:
+    conn.rollback()
+    row = conn.execute("SELECT count(*) FROM engine_events").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_stand_by_takes_over_from_a_worker_that_dies(
+    worker: Server, second: Server, tcu: Connect, conn: Connection, database_url: str
+) -> None:
+    vehicle = tcu(VIN)
+    vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))
+    assert not is_ready(database_url, "ingest", second.pid)
+    worker.kill()
+    assert vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="STOP"))["result"] == "STORED"
+    wait_until(lambda: is_ready(database_url, "ingest", second.pid), wait_s=10)
+    assert count(conn) == 2
+
+
+def test_a_stand_by_takes_over_from_a_worker_that_hangs_which_stands_down_when_it_wakes(
+    worker: Server, second: Server, tcu: Connect, conn: Connection, database_url: str
+) -> None:
+    vehicle = tcu(VIN)
+    vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        assert vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="STOP"))["result"] == "STORED"
+        wait_until(lambda: is_ready(database_url, "ingest", second.pid), wait_s=10)
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    wait_until(lambda: is_ready(database_url, "ingest", worker.pid, ready=False), wait_s=20)
+    wait_until(lambda: is_ready(database_url, "ingest", second.pid), wait_s=10)
+    assert vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))["result"] == "STORED"
+    assert count(conn) == 3
+
+
+def test_one_at_a_time_has_the_lease_and_a_lost_connection_gives_it_to_the_next(database_url: str) -> None:
+    first, next_ = Lease(database_url), Lease(database_url)
+    try:
+        assert first.check() is True
+        assert first.check() is True
+        assert next_.check() is False
+        first.give_up()
+        assert next_.check() is True
+        assert first.check() is False
+    finally:
+        first.give_up()
+        next_.give_up()
+
+
+def test_while_the_database_is_away_the_lease_is_nobody_elses() -> None:
+    assert Lease("postgresql://nobody@127.0.0.1:1/none").check() is None
