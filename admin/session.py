@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
 
@@ -22,12 +22,21 @@ _WIDE = 1000
 
 
 class OperatorSettings(DatabaseSettings):
-    """Read from `TCU_DATABASE_URL`, `TCU_PKI_DIR` and `TCU_KEY_SECRET`."""
+    """Read from `TCU_DATABASE_URL` and `TCU_KEY_SECRET`."""
+
+    key_secret: SecretStr | None = Field(default=None, min_length=32, description="what API keys are hashed with")
+
+
+class BrokerSettings(BaseSettings):
+    """Where the authorities and the broker are; no command needs all of it."""
 
     model_config = SettingsConfigDict(env_prefix="TCU_")
 
-    pki_dir: Path | None = Field(default=None, description="directory of the certificate authority")
-    key_secret: SecretStr | None = Field(default=None, min_length=32, description="what API keys are hashed with")
+    pki_dir: Path | None = Field(default=None, description="directory of the certificate authorities")
+    broker_dir: Path | None = Field(default=None, description="where the broker reads its configuration")
+    mqtt_host: str | None = Field(default=None, description="the broker's host, as in its certificate")
+    mqtt_services_port: int = Field(default=8884, description="the broker's TLS port for our own processes")
+    mqtt_ca: Path | None = Field(default=None, description="certificate of the authority that signed the broker's")
 
 
 @contextmanager
@@ -38,8 +47,8 @@ def transaction(*, autocommit: bool = False) -> Iterator[Connection]:
 
 
 def pki_dir() -> Path:
-    """Return the directory of the certificate authority, or end with what to do."""
-    directory = OperatorSettings().pki_dir
+    """Return the directory of the certificate authorities, or end with what to do."""
+    directory = BrokerSettings().pki_dir
     if directory is None:
         raise typer.BadParameter("TCU_PKI_DIR is not set: run `make up`, then `. .run/env`")
     return directory

@@ -56,7 +56,7 @@ def servers() -> Iterator[Servers]:
             pki.issue_service(pki_dir, name)
         postgres = start_postgres(database_state)
         broker = start_mosquitto(broker_state, pki_dir)
-        acl = broker_state / "mosquitto" / "acl"
+        acl = broker_state / "mosquitto" / "services.acl"
         acl.write_text(f"{acl.read_text()}\nuser {PUBLISHER}\ntopic write tcu/v1/+/up/#\n")
         os.kill(broker.pid, signal.SIGHUP)  # reads the access list again
         try:
@@ -74,7 +74,7 @@ def publish(parts: Servers, messages: Iterable[tuple[str, bytes]]) -> int:
     client.max_inflight_messages_set(2000)
     connected: queue.Queue[str] = queue.Queue()
     client.on_connect = lambda *_: connected.put("yes")
-    client.connect(parts.broker.host, parts.broker.port)
+    client.connect(parts.broker.host, parts.broker.services_port)
     client.loop_start()
     connected.get(timeout=30)
     count = 0
@@ -100,7 +100,7 @@ def subscriber_command(parts: Servers, *, count: int | None) -> list[str]:
     credentials = pki.issue_service(parts.pki_dir, "ingest")
     ending = ["-E"] if count is None else ["-C", str(count)]
     return [
-        "mosquitto_sub", "-V", "mqttv5", "-h", parts.broker.host, "-p", str(parts.broker.port),
+        "mosquitto_sub", "-V", "mqttv5", "-h", parts.broker.host, "-p", str(parts.broker.services_port),
         "--cafile", str(parts.broker.ca), "--cert", str(credentials.certificate), "--key", str(credentials.key),
         "-q", "1", "-c", "-x", "3600", "-i", "bench-ceiling", "-t", "tcu/v1/+/up/status", *ending,
     ]  # fmt: skip
@@ -113,7 +113,7 @@ def worker(parts: Servers, database_url: str, log: Path) -> subprocess.Popen[byt
         **os.environ,
         "TCU_DATABASE_URL": database_url,
         "TCU_MQTT_HOST": parts.broker.host,
-        "TCU_MQTT_PORT": str(parts.broker.port),
+        "TCU_MQTT_SERVICES_PORT": str(parts.broker.services_port),
         "TCU_MQTT_CA": str(parts.broker.ca),
         "TCU_MQTT_CERT": str(credentials.certificate),
         "TCU_MQTT_KEY": str(credentials.key),

@@ -15,7 +15,11 @@ class WorkerSettings(DatabaseSettings):
     model_config = SettingsConfigDict(env_prefix="TCU_")
 
     mqtt_host: str = Field(description="the broker's host, as in its certificate")
-    mqtt_port: int = Field(default=8883, description="the broker's TLS port")
+    mqtt_port: int = Field(
+        default=8884,
+        validation_alias="TCU_MQTT_SERVICES_PORT",
+        description="the broker's TLS port for our own processes; no vehicle gets in there",
+    )
     mqtt_ca: Path = Field(description="certificate of the authority that signed the broker's")
     mqtt_cert: Path = Field(description="the worker's certificate, CN ingest")
     mqtt_key: Path = Field(description="the key of that certificate")

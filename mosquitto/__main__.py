@@ -12,13 +12,14 @@ def prepare(
     pki_dir: Annotated[Path, typer.Option(envvar="TCU_PKI_DIR", help="where the authority lives")],
     broker_dir: Annotated[Path, typer.Option(help="where the broker reads its configuration")],
     host: Annotated[list[str], typer.Option(help="names and addresses by which clients call the broker")],
-    port: Annotated[int, typer.Option(help="TLS port")] = 8883,
+    port: Annotated[int, typer.Option(help="TLS port for vehicles")] = 8883,
+    services_port: Annotated[int, typer.Option(help="TLS port for our own processes")] = 8884,
 ) -> None:
     """Issue what the broker, the worker and the system test need, and write the broker's configuration."""
     pki.issue_server(pki_dir, host)
     pki.issue_service(pki_dir, "ingest")
     pki.issue_service(pki_dir, "systemtest")
-    written = config.prepare(broker_dir, pki_dir, address="0.0.0.0", port=port)
+    written = config.prepare(broker_dir, pki_dir, address="0.0.0.0", port=port, services_port=services_port)
     typer.echo(f"wrote {written}")
 
 

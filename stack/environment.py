@@ -20,8 +20,10 @@ CLIENT_SETTINGS = (
     "TCU_API_URL",
     "TCU_MQTT_HOST",
     "TCU_MQTT_PORT",
+    "TCU_MQTT_SERVICES_PORT",
     "TCU_MQTT_CA",
     "TCU_PKI_DIR",
+    "TCU_BROKER_DIR",
     "TCU_DATABASE_URL",
     "TCU_KEY_SECRET",
     "TCU_DEMO_TOKEN",
@@ -40,7 +42,8 @@ class Settings:
 def settle(places: Places) -> Settings:
     """Return the settings of a stack that is about to start: the user's own servers where named, else private ones."""
     own = _users_choice()
-    ports = remembered_ports(places.state, ("postgres", "mosquitto", "api", "console", "ingest-metrics"))
+    names = ("postgres", "mosquitto", "mosquitto-services", "api", "console", "ingest-metrics")
+    ports = remembered_ports(places.state, names)
     servers: dict[str, int] = {}
     values = {
         "TCU_ENVIRONMENT": "demo",
@@ -65,7 +68,7 @@ def settle(places: Places) -> Settings:
         values |= _users_broker(own)
     else:
         servers["mosquitto"] = ports["mosquitto"]
-        values |= _private_broker(places, ports["mosquitto"])
+        values |= _private_broker(places, ports["mosquitto"], ports["mosquitto-services"])
     values[EMBEDDED] = ",".join(f"{name}:{port}" for name, port in servers.items())
     return Settings(values, servers)
 
@@ -82,7 +85,7 @@ def write_env(places: Places, settings: Settings) -> None:
     Quotes appear only where the checkout's path needs them.
     """
     file = places.run / "env"
-    lines = [f"{name}={shlex.quote(settings.values[name])}" for name in CLIENT_SETTINGS]
+    lines = [f"{name}={shlex.quote(settings.values[name])}" for name in CLIENT_SETTINGS if name in settings.values]
     lines.append(f"export {' '.join(CLIENT_SETTINGS)}")
     lines.append(f'export PATH={shlex.quote(str(CHECKOUT / ".venv" / "bin"))}:"$PATH"')
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -128,6 +131,7 @@ def _users_broker(own: dict[str, str]) -> dict[str, str]:
     names = (
         "TCU_MQTT_HOST",
         "TCU_MQTT_PORT",
+        "TCU_MQTT_SERVICES_PORT",
         "TCU_MQTT_CA",
         "TCU_MQTT_CERT",
         "TCU_MQTT_KEY",
@@ -139,19 +143,21 @@ def _users_broker(own: dict[str, str]) -> dict[str, str]:
     return {name: own[name] for name in names}
 
 
-def _private_broker(places: Places, port: int) -> dict[str, str]:
+def _private_broker(places: Places, port: int, services_port: int) -> dict[str, str]:
     pki_dir = places.run / "pki"
     pki.issue_server(pki_dir)
     worker = pki.issue_service(pki_dir, "ingest")
     system_test = pki.issue_service(pki_dir, "systemtest")
-    broker.prepare(places.state, pki_dir, port)
+    broker.prepare(places.state, pki_dir, port, services_port)
     return {
         "TCU_MQTT_HOST": broker.HOST,
         "TCU_MQTT_PORT": str(port),
+        "TCU_MQTT_SERVICES_PORT": str(services_port),
         "TCU_MQTT_CA": str(pki_dir / "ca.crt"),
         "TCU_MQTT_CERT": str(worker.certificate),
         "TCU_MQTT_KEY": str(worker.key),
         "TCU_SYSTEM_TEST_CERT": str(system_test.certificate),
         "TCU_SYSTEM_TEST_KEY": str(system_test.key),
         "TCU_PKI_DIR": str(pki_dir),
+        "TCU_BROKER_DIR": str(broker.broker_directory(places.state)),
     }

@@ -43,7 +43,7 @@ def worker_environment(broker: Broker, pki_dir: Path, database_url: str) -> dict
     return {
         "TCU_DATABASE_URL": database_url,
         "TCU_MQTT_HOST": broker.host,
-        "TCU_MQTT_PORT": str(broker.port),
+        "TCU_MQTT_SERVICES_PORT": str(broker.services_port),
         "TCU_MQTT_CA": str(broker.ca),
         "TCU_MQTT_CERT": str(credentials.certificate),
         "TCU_MQTT_KEY": str(credentials.key),
@@ -55,16 +55,16 @@ def end_sessions(broker: Broker, pki_dir: Path) -> None:
     """Drop what the broker keeps for a worker, so that the next test's begins with nothing."""
     credentials = pki.issue_service(pki_dir, "ingest")
     for name in ("urgent", "bulk", "downlink"):
-        drop_session(broker, credentials, client_id(credentials.key, name))
+        drop_session(broker, credentials, client_id(credentials.key, name), port=broker.services_port)
 
 
-def drop_session(broker: Broker, credentials: pki.Credentials, own_id: str) -> None:
-    """Make the broker forget a durable session and what it has queued for it."""
+def drop_session(broker: Broker, credentials: pki.Credentials, own_id: str, *, port: int | None = None) -> None:
+    """Make the broker forget a durable session, a vehicle's by default, and what it has queued for it."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=own_id, protocol=mqtt.MQTTv5)
     client.tls_set(str(broker.ca), str(credentials.certificate), str(credentials.key))
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 0
-    client.connect(broker.host, broker.port, clean_start=True, properties=properties)
+    client.connect(broker.host, port or broker.port, clean_start=True, properties=properties)
     while not client.is_connected():
         client.loop(0.1)
     client.disconnect()

@@ -30,7 +30,8 @@ class Tcu:
         self._client.on_message = self._on_message
         self._client.max_inflight_messages_set(1000)
         subscribed: queue.Queue[str] = queue.Queue()
-        self._client.on_connect = lambda client, *_: client.subscribe(f"tcu/v1/{vin}/down/#", qos=1)
+        self.connections = 0
+        self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: subscribed.put(vin)
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
@@ -64,6 +65,15 @@ class Tcu:
         """Leave the broker."""
         self._client.disconnect()
         self._client.loop_stop()
+
+    @property
+    def connected(self) -> bool:
+        """True while the broker has it; it tries again by itself when it is disconnected."""
+        return self._client.is_connected()
+
+    def _on_connect(self, client: mqtt.Client, *_: object) -> None:
+        self.connections += 1
+        client.subscribe(f"tcu/v1/{self.vin}/down/#", qos=1)
 
     def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         for kind in Downlink:

@@ -29,11 +29,15 @@ def trust(broker: Broker, credentials: pki.Credentials | None) -> ssl.SSLContext
 
 @asynccontextmanager
 async def connected(
-    broker: Broker, credentials: pki.Credentials, protocol: aiomqtt.ProtocolVersion = aiomqtt.ProtocolVersion.V5
+    broker: Broker,
+    credentials: pki.Credentials,
+    protocol: aiomqtt.ProtocolVersion = aiomqtt.ProtocolVersion.V5,
+    *,
+    port: int | None = None,
 ) -> AsyncIterator[aiomqtt.Client]:
     async with aiomqtt.Client(
         broker.host,
-        broker.port,
+        port or broker.port,
         identifier=f"test-{uuid.uuid4()}",
         tls_context=trust(broker, credentials),
         protocol=protocol,
@@ -74,7 +78,7 @@ def test_the_worker_hears_every_vehicle_and_each_vehicle_only_itself_speak(
 ) -> None:
     async def story() -> list[tuple[str, bytes]]:
         async with (
-            connected(broker, worker) as ear,
+            connected(broker, worker, port=broker.services_port) as ear,
             connected(broker, vehicle) as mine,
             connected(broker, other_vehicle) as other,
         ):
@@ -112,7 +116,7 @@ def test_a_vehicle_hears_nothing_of_another(
         async with (
             connected(broker, other_vehicle) as spy,
             connected(broker, vehicle) as mine,
-            connected(broker, worker) as server,
+            connected(broker, worker, port=broker.services_port) as server,
         ):
             await spy.subscribe(topic_filter, qos=1)
             await spy.subscribe(f"tcu/v1/{OTHER_VIN}/down/#", qos=1)
@@ -128,7 +132,7 @@ def test_a_vehicle_hears_what_is_meant_for_it(
     broker: Broker, vehicle: pki.Credentials, worker: pki.Credentials
 ) -> None:
     async def story() -> list[tuple[str, bytes]]:
-        async with connected(broker, vehicle) as mine, connected(broker, worker) as server:
+        async with connected(broker, vehicle) as mine, connected(broker, worker, port=broker.services_port) as server:
             await mine.subscribe(f"tcu/v1/{VIN}/down/#", qos=1)
             await server.publish(f"tcu/v1/{VIN}/down/receipt", b"receipt", qos=1)
             await server.publish(f"tcu/v1/{VIN}/down/incident", b"sentinel", qos=1)
@@ -148,7 +152,7 @@ def test_a_retained_publish_is_refused_and_not_kept(
             await mine.publish(topic, b"kept", qos=1, retain=True, timeout=1)
 
     async def story() -> list[tuple[str, bytes]]:
-        async with connected(broker, worker) as ear, connected(broker, vehicle) as mine:
+        async with connected(broker, worker, port=broker.services_port) as ear, connected(broker, vehicle) as mine:
             await ear.subscribe(topic, qos=1)
             await mine.publish(topic, b"sentinel", qos=1)
             return await received_until(ear, b"sentinel")
@@ -166,7 +170,7 @@ def test_a_message_above_the_contracts_size_reaches_the_worker_which_judges_it(
 
     async def story() -> list[tuple[str, bytes]]:
         async with (
-            connected(broker, worker) as ear,
+            connected(broker, worker, port=broker.services_port) as ear,
             connected(broker, vehicle, aiomqtt.ProtocolVersion.V311) as mine,
         ):
             await ear.subscribe(topic, qos=1)

@@ -78,7 +78,7 @@ async def backend(broker: Broker, pki_dir: Path) -> AsyncIterator[Backend]:
     context.load_cert_chain(credentials.certificate, credentials.key)
     async with aiomqtt.Client(
         broker.host,
-        broker.port,
+        broker.services_port,
         identifier=f"test-{uuid4()}",
         protocol=aiomqtt.ProtocolVersion.V5,
         tls_context=context,
