@@ -1,0 +1,152 @@
+"""The faults, each a small function: what comes before its `yield` hurts the stand, what follows heals it."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from stack.server import Server, process_runs, wait_until
+from tests.faults.stand import Stand
+
+Fault = Callable[[Stand], AbstractContextManager[None]]
+
+
+@contextmanager
+def worker_killed(stand: Stand) -> Iterator[None]:
+    """kill -9 of the worker."""
+    with _killed(stand.worker):
+        yield
+
+
+@contextmanager
+def api_killed(stand: Stand) -> Iterator[None]:
+    """kill -9 of the API."""
+    with _killed(stand.api):
+        yield
+
+
+@contextmanager
+def jobs_killed(stand: Stand) -> Iterator[None]:
+    """kill -9 of the rules process, which numbers events and runs the jobs."""
+    with _killed(stand.jobs):
+        yield
+
+
+@contextmanager
+def broker_killed(stand: Stand) -> Iterator[None]:
+    """kill -9 of the broker: what it took within the last second is gone, PUBACK or not."""
+    with _killed(stand.broker):
+        yield
+
+
+@contextmanager
+def postgres_killed(stand: Stand) -> Iterator[None]:
+    """kill -9 of PostgreSQL's postmaster; its backends notice and end."""
+    stand.postgres.kill()
+    yield
+    stand.postgres.start()
+
+
+@contextmanager
+def postgres_stopped_at_once(stand: Stand) -> Iterator[None]:
+    """PostgreSQL's immediate shutdown, as `pg_ctl stop -m immediate` does: recovery at the next start."""
+    pid = stand.postgres.pid
+    os.kill(pid, signal.SIGQUIT)
+    wait_until(lambda: not process_runs(pid), wait_s=10)
+    stand.postgres.kill()  # only notes the end
+    yield
+    stand.postgres.start()
+
+
+@contextmanager
+def worker_backends_frozen(stand: Stand) -> Iterator[None]:
+    """SIGSTOP of the backends that serve the worker: they hold their locks and say nothing."""
+    with _frozen(_backends(stand, "ingest-%")):
+        yield
+
+
+@contextmanager
+def api_backends_frozen(stand: Stand) -> Iterator[None]:
+    """SIGSTOP of the backends that serve the API."""
+    with _frozen(_backends(stand, "tcu-api%")):
+        yield
+
+
+@contextmanager
+def worker_frozen(stand: Stand) -> Iterator[None]:
+    """SIGSTOP of the worker."""
+    with _frozen([stand.worker.pid]):
+        yield
+
+
+@contextmanager
+def broker_cut_off(stand: Stand) -> Iterator[None]:
+    """The network between worker and broker cut without a reset; later the same connections go on."""
+    stand.broker_way.cut()
+    yield
+    stand.broker_way.heal()
+
+
+@contextmanager
+def broker_connections_forgotten(stand: Stand) -> Iterator[None]:
+    """The same, and the old connections stay silent for ever: a firewall has lost its table."""
+    stand.broker_way.cut()
+    yield
+    stand.broker_way.heal(forget=True)
+
+
+@contextmanager
+def database_cut_off(stand: Stand) -> Iterator[None]:
+    """The network between all processes and the database cut without a reset; later the same connections go on."""
+    stand.database_way.cut()
+    yield
+    stand.database_way.heal()
+
+
+@contextmanager
+def database_connections_forgotten(stand: Stand) -> Iterator[None]:
+    """The same, and the old connections stay silent for ever."""
+    stand.database_way.cut()
+    yield
+    stand.database_way.heal(forget=True)
+
+
+@contextmanager
+def database_away(stand: Stand) -> Iterator[None]:
+    """PostgreSQL stopped in order, and started again."""
+    stand.postgres.stop()
+    yield
+    stand.postgres.start()
+
+
+def _backends(stand: Stand, named: str) -> list[int]:
+    with stand.connect() as conn:
+        rows = conn.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s AND datname = current_database()", (named,)
+        )
+        return [row[0] for row in rows]
+
+
+@contextmanager
+def _killed(server: Server) -> Iterator[None]:
+    server.kill()
+    yield
+    server.start()
+
+
+@contextmanager
+def _frozen(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        _signal(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            _signal(pid, signal.SIGCONT)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it has ended by itself

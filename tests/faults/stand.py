@@ -1,0 +1,172 @@
+"""The whole product on servers of its own, as the fault tests hurt it: each part can be ended, frozen and cut off."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+
+from db import agents, keys, partners, processes
+from db.errors import DatabaseError
+from db.migrate import migrate
+from db.pool import Connection, connect
+from mosquitto import pki
+from schemas.access import Role
+from stack.broker import Broker, start_mosquitto
+from stack.places import free_port, temporary_state
+from stack.postgres import Postgres, start_postgres
+from stack.server import Server, wait_until
+from tests.faults.proxy import Proxy
+from tests.processes import product_process, worker_environment
+
+OPERATOR = "sk_operator_of_the_fault_stand"
+KEY_SECRET = "the secret of the fault stand, long enough"
+BACK_WITHIN_S = 60
+"""Long after anybody should be ready again; how long it took is measured by whoever wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Servers, processes and the two ways between them; `database_url` leads past the cut ways."""
+
+    postgres: Postgres
+    broker: Broker
+    pki_dir: Path
+    database_url: str
+    database_way: Proxy
+    broker_way: Proxy
+    worker: Server
+    jobs: Server
+    api: Server
+    api_url: str
+    logs: Path
+
+    def connect(self, *, autocommit: bool = True) -> Connection:
+        """Return a connection of the test's own."""
+        return connect(self.database_url, name="faults", autocommit=autocommit)
+
+    def wait_ready(self, since: datetime) -> dict[str, float]:
+        """Return how many seconds after `since` worker and API said that they are ready, counting what was said later.
+
+        Raises TimeoutError where one of them does not.
+        """
+        took: dict[str, float] = {}
+
+        def all_ready() -> bool:
+            for name, ready in self.checks(since).items():
+                if name not in took and ready():
+                    took[name] = round((datetime.now(UTC) - since).total_seconds(), 2)
+            return len(took) == len(self.checks(since))
+
+        try:
+            wait_until(all_ready, wait_s=BACK_WITHIN_S)
+        except TimeoutError as error:
+            raise TimeoutError(f"ready again were {took or 'none'} within {BACK_WITHIN_S} s") from error
+        return took
+
+    def checks(self, since: datetime) -> dict[str, Callable[[], bool]]:
+        """Return how to ask each process whether it is ready."""
+        return {
+            "worker": lambda: self._said_ready("ingest", self.worker, since),
+            "api": lambda: self.readyz()[0] == httpx.codes.OK,
+            "jobs": lambda: self._said_ready("rules", self.jobs, since),
+        }
+
+    def readyz(self) -> tuple[int, list[str]]:
+        """Return the status and the reasons of the API's /readyz; 0 where it does not answer."""
+        try:
+            answer = httpx.get(f"{self.api_url}/readyz", timeout=10)
+        except httpx.HTTPError:
+            return 0, []
+        return answer.status_code, answer.json()["reasons"]
+
+    def _said_ready(self, name: str, process: Server, since: datetime) -> bool:
+        try:
+            with self.connect() as conn:
+                return any(
+                    p.name.startswith(f"{name}@") and p.name.endswith(f":{process.pid}") and p.ready
+                    and p.beat_at > since
+                    for p in processes.list_all(conn)
+                )  # fmt: skip
+        except DatabaseError:
+            return False
+
+
+@contextmanager
+def stand(postgres: Postgres, broker: Broker, pki_dir: Path, logs: Path) -> Iterator[Stand]:
+    """Give the product on these servers, ready, in a database of its own; its processes are ended afterwards."""
+    database_url = _new_database(postgres)
+    _seed(database_url)
+    api_port = free_port()
+    with Proxy(postgres.port) as database_way, Proxy(broker.services_port) as broker_way, ExitStack() as ended:
+        way = database_url.replace(f":{postgres.port}/", f":{database_way.port}/")
+        environments = {
+            "ingest": worker_environment(broker, pki_dir, way) | {"TCU_MQTT_SERVICES_PORT": str(broker_way.port)},
+            "rules": {"TCU_DATABASE_URL": way},
+            "api": {
+                "TCU_DATABASE_URL": way,
+                "TCU_KEY_SECRET": KEY_SECRET,
+                "TCU_API_PORT": str(api_port),
+                "TCU_ENVIRONMENT": "demo",
+            },
+        }
+        # Whether one is ready is asked of the whole stand: after some faults the database is not there to tell.
+        ingest, rules, api = (
+            product_process(name, environment, log=logs / f"{name}.log", ready=lambda: True)
+            for name, environment in environments.items()
+        )
+        parts = Stand(
+            postgres, broker, pki_dir, database_url, database_way, broker_way, ingest, rules, api,
+            f"http://127.0.0.1:{api_port}", logs,
+        )  # fmt: skip
+        began = datetime.now(UTC)
+        for process in (ingest, rules, api):
+            ended.callback(process.kill)
+            process.start()
+        parts.wait_ready(began)
+        yield parts
+
+
+@contextmanager
+def own_servers() -> Iterator[tuple[Postgres, Broker, Path]]:
+    """Give a database cluster, a broker and their authority, durable as in production."""
+    with temporary_state() as database_state, temporary_state() as broker_state:
+        pki_dir = broker_state / "pki"
+        pki.issue_server(pki_dir)
+        pki.issue_service(pki_dir, "ingest")
+        postgres = start_postgres(database_state)
+        try:
+            broker = start_mosquitto(broker_state, pki_dir)
+            try:
+                yield postgres, broker, pki_dir
+            finally:
+                broker.stop()
+        finally:
+            postgres.stop()
+
+
+def resident_mb(process: Server) -> float:
+    """Return how much memory a process holds."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
+
+
+def _new_database(postgres: Postgres) -> str:
+    name = f"faults_{uuid4().hex}"
+    with connect(postgres.url, name="faults", autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name}".encode())
+    url = postgres.database_url(name)
+    with connect(url, name="faults", autocommit=True) as conn:
+        migrate(conn)
+    return url
+
+
+def _seed(database_url: str) -> None:
+    with connect(database_url, name="faults") as conn:
+        agents.put(conn, "AGENT_001", name="Kim Counselor", extension="801")
+        partners.put(conn, "SAMSUNG_FIRE", name="Samsung Fire")
+        keys.put(conn, OPERATOR, secret=KEY_SECRET, label="operator", role=Role.OPERATOR, every_vehicle=True)
