@@ -1,19 +1,90 @@
-"""`python -m ingest`: run the worker until SIGTERM or SIGINT."""
+"""`python -m ingest`: run the worker until SIGTERM or SIGINT; `python -m ingest check-sharing` tries the broker."""
 
+import shlex
 import signal
+import subprocess
 import sys
 from threading import Event
+from typing import Annotated
 
 import structlog
+import typer
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 
+from db.errors import DatabaseError
+from db.pool import connect
+from ingest.broker import NotDelivered
 from ingest.settings import WorkerSettings
+from ingest.sharing import NotShared, check
 from ingest.worker import run
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-def main() -> None:
-    """Read the settings, serve metrics, and work until told to stop."""
+
+@app.callback(invoke_without_command=True)
+def work(context: typer.Context) -> None:
+    """Store what vehicles send until told to stop. Settings are read from TCU_… variables (docs/operations.md)."""
+    if context.invoked_subcommand is not None:
+        return
+    _log_as_json()
+    settings = _settings()
+    stopping = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    if settings.ingest_metrics_port is not None:
+        start_http_server(settings.ingest_metrics_port, addr="127.0.0.1")
+    try:
+        run(settings, stopping)
+    except NotShared as error:
+        sys.exit(f"ingest: {error}")
+
+
+@app.command("check-sharing")
+def check_sharing(
+    restart: Annotated[
+        str | None, typer.Option(help="A command that restarts the broker; without it you are asked to do so.")
+    ] = None,
+) -> None:
+    """Try whether the broker keeps what comes for a shared subscription while it restarts, and note the answer.
+
+    Workers share messages (TCU_INGEST_GROUP) only on a broker that passed. Exit code 1 where it did not.
+    """
+    settings = _settings()
+
+    def restarts() -> None:
+        if restart is None:
+            typer.prompt(
+                "Restart the broker now, wait until it is back, and press Enter", default="", prompt_suffix=" "
+            )
+        else:
+            subprocess.run(shlex.split(restart), check=True)  # noqa: S603 - the operator's own command
+
+    try:
+        with connect(settings.database_url, name="ingest-check") as conn:
+            keeps = check(settings, conn, restart=restarts)
+    except (NotShared, NotDelivered, DatabaseError, subprocess.CalledProcessError) as error:
+        sys.exit(f"ingest: nothing was found out: {str(error).splitlines()[0]}")
+    if not keeps:
+        sys.exit("The broker lost messages. Several workers must not share it: let further ones stand by.")
+    typer.echo("The broker kept all messages. Workers may share it: set TCU_INGEST_GROUP and TCU_INGEST_MEMBER.")
+
+
+def _settings() -> WorkerSettings:
+    try:
+        return WorkerSettings()
+    except ValidationError as error:
+        sys.exit(
+            "ingest: " + ", ".join(_complaint(str(e["loc"][0]) if e["loc"] else "", e["msg"]) for e in error.errors())
+        )
+
+
+def _complaint(field: str, message: str) -> str:
+    name = field.upper().removeprefix("TCU_")
+    return f"TCU_{name}: {message}" if name else message
+
+
+def _log_as_json() -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -23,18 +94,7 @@ def main() -> None:
             structlog.processors.JSONRenderer(),
         ]
     )
-    try:
-        settings = WorkerSettings()
-    except ValidationError as error:
-        names = ", ".join(f"TCU_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        sys.exit(f"ingest: {names}")
-    stopping = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    if settings.ingest_metrics_port is not None:
-        start_http_server(settings.ingest_metrics_port, addr="127.0.0.1")
-    run(settings, stopping)
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -51,10 +51,13 @@ class Inbox:
             self.full = self.full or len(self._waiting) >= self._messages_max or self._bytes >= self._bytes_max
             self._changed.notify()
 
-    def take(self, *, most: int, linger_s: float) -> list[Received]:
-        """Wait for messages and return up to `most`, giving a small batch `linger_s` to grow; empty when closed."""
+    def take(self, *, most: int, linger_s: float, wait_s: float | None = None) -> list[Received]:
+        """Wait for messages and return up to `most`, giving a small batch `linger_s` to grow.
+
+        Empty when closed, or when none came within `wait_s`.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(lambda: self._waiting or self._closed, timeout=wait_s)
             if not self._closed and len(self._waiting) < most:
                 self._changed.wait_for(lambda: len(self._waiting) >= most or self._closed, timeout=linger_s)
             if self._closed:

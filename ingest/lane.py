@@ -36,7 +36,12 @@ class Lane:
         self.name = name
         self.stored = 0
         self._settings = settings
-        self._session = Session(settings, name=name, filters=[uplink_topic("+", kind) for kind in kinds])
+        topics = [uplink_topic("+", kind) for kind in kinds]
+        if settings.ingest_group is None:
+            self._session = Session(settings, name=name, filters=topics)
+        else:  # each message goes to one of the group; each member has a session of its own
+            shared = [f"$share/{settings.ingest_group}/{topic}" for topic in topics]
+            self._session = Session(settings, name=f"{name}-{settings.ingest_member}", filters=shared)
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
         self._in_hand_since: datetime | None = None

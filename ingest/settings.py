@@ -2,8 +2,9 @@
 
 import ssl
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from db.settings import DatabaseSettings
@@ -23,12 +24,33 @@ class WorkerSettings(DatabaseSettings):
     mqtt_ca: Path = Field(description="certificate of the authority that signed the broker's")
     mqtt_cert: Path = Field(description="the worker's certificate, CN ingest")
     mqtt_key: Path = Field(description="the key of that certificate")
+    ingest_group: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]{1,32}$",
+        description="name of the group in which several workers share the messages; none: one works, others stand by",
+    )
+    ingest_member: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]{1,32}$",
+        description="this worker's name in its group: another for each, and the same after a restart",
+    )
     ingest_metrics_port: int | None = Field(default=None, description="where Prometheus scrapes; none: no metrics")
     contact_center_phone: str | None = Field(default=None, description="shown to the driver in down/incident")
     ingest_batch_max: int = Field(default=2000, ge=1, description="messages in one transaction at most")
     ingest_linger_s: float = Field(default=0.005, ge=0, description="how long a batch waits for more messages")
     ingest_buffer_max: int = Field(default=10_000, ge=1, description="messages held before reading is paused")
     ingest_buffer_bytes_max: int = Field(default=32 * 1024 * 1024, ge=65_536, description="bytes held, likewise")
+
+    @model_validator(mode="after")
+    def _is_a_member(self) -> Self:
+        if (self.ingest_group is None) != (self.ingest_member is None):
+            raise ValueError("TCU_INGEST_GROUP and TCU_INGEST_MEMBER go together")
+        return self
+
+    @property
+    def broker(self) -> str:
+        """The broker as `host:port`."""
+        return f"{self.mqtt_host}:{self.mqtt_port}"
 
     def broker_tls(self) -> ssl.SSLContext:
         """Return how to speak TLS with the broker: its certificate is checked, and ours is shown."""

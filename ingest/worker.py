@@ -18,6 +18,7 @@ from ingest.lane import Lane
 from ingest.lease import Lease
 from ingest.replay import replay
 from ingest.settings import WorkerSettings
+from ingest.sharing import require_check
 from schemas.topics import BULK, URGENT
 
 log = structlog.get_logger()
@@ -57,16 +58,20 @@ class Tenure:
 
 
 def run(settings: WorkerSettings, stopping: Event) -> None:
-    """Work until `stopping` is set, or stand by while another worker does.
+    """Work until `stopping` is set, or stand by while another worker does; with a group, beside the others in it.
 
-    Raises RuntimeError where a part ended by itself: the process must end, so that it is started again.
+    Raises RuntimeError where a part ended by itself: the process must end, so that it is started again. Raises
+    NotShared where there is a group on a broker that was not seen to keep its messages.
     """
+    if settings.ingest_group is not None:
+        with connect(settings.database_url, name="ingest-house") as conn:
+            require_check(conn, settings.broker)
     lease = Lease(settings.database_url)
     house = House(settings)
     tenure: Tenure | None = None
     try:
         while True:
-            held = lease.check()
+            held = settings.ingest_group is not None or lease.check()
             if held and tenure is None:
                 log.info("lease_taken")
                 tenure = Tenure(settings)
