@@ -20,6 +20,7 @@ from db.pool import Connection, connect
 from db.processes import Process, try_lead
 from rules import retention
 from rules.apply import commands, curfew, overdue, presence, sos
+from rules.logs import brief
 from rules.sender import WebhookSender
 from rules.settings import RulesSettings
 
@@ -123,7 +124,7 @@ class Elected:
                     with connect(self._url, name="rules-sequencer", autocommit=True) as conn:
                         self._lead(conn, stopping)
                 except DatabaseError as error:
-                    log.warning("sequencer_interrupted", error=_first_line(error))
+                    log.warning("sequencer_interrupted", error=brief(error))
                 self.leading = False
                 self._check_sender()
                 stopping.wait(0.5)
@@ -159,7 +160,7 @@ class Elected:
             with connect(self._url, name=f"rules-{job.__name__.lstrip('_')}") as conn:
                 job(conn, datetime.now(UTC))
         except DatabaseError as error:
-            log.warning("job_failed", job=job.__name__.lstrip("_"), error=_first_line(error))
+            log.warning("job_failed", job=job.__name__.lstrip("_"), error=brief(error))
 
     def _beat(self) -> None:
         beat = Process(
@@ -173,8 +174,4 @@ class Elected:
             with connect(self._url, name="rules-heartbeat", autocommit=True) as conn:
                 processes.beat(conn, beat)
         except DatabaseError as error:
-            log.warning("heartbeat_failed", error=_first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.warning("heartbeat_failed", error=brief(error))
