@@ -50,8 +50,8 @@ def erase(
 ) -> None:
     """Erase a vehicle and all that leads to its people, and write a certificate of what was done and what stays.
 
-    Refused while an SOS or RSA of the vehicle is not closed. Take its client certificate away first: a vehicle that
-    speaks afterwards is a new one.
+    Refused while an SOS or RSA of the vehicle is not closed. Revoke its certificates first (`tcu vehicle revoke`): a
+    vehicle that speaks afterwards is a new one.
     """
     if not yes:
         typer.confirm(f"Erase {vin} for ever?", abort=True, err=True)

@@ -18,6 +18,7 @@ _KEPT = {
     "to account for how it answered",
     "erasure_certificates": "this certificate, which names the vehicle only to who knows the VIN already",
     "backups": "copies of the database and its write-ahead log hold the rows until they expire",
+    "certificate authority": "the vehicle's certificates in TCU_PKI_DIR: what is revoked must stay known",
     "receivers": "partners and guardians keep what webhooks have told them; ask them",
 }
 """What stays, and why."""
