@@ -9,7 +9,7 @@ import structlog
 from api.hub import Hub
 from db import events
 from db.errors import DatabaseError
-from db.pool import Connection, connect
+from db.pool import PROMPT_WITHIN_S, Connection, connect
 
 POLL_S = 0.25
 """Also how long the process waits for the thread when it leaves; a poll that finds nothing is one index look-up."""
@@ -57,7 +57,7 @@ class EventReader:
         failures = 0
         while not self._leaving.is_set():
             try:
-                with connect(self._url, name=self._name, autocommit=True) as conn:
+                with connect(self._url, name=self._name, autocommit=True, answer_within_s=PROMPT_WITHIN_S) as conn:
                     events.listen(conn, "events_sequenced")
                     self._begin(conn)
                     failures = 0

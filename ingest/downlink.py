@@ -9,12 +9,11 @@ import structlog
 from db import events
 from db.errors import DatabaseError
 from db.events import Event
-from db.pool import Connection, connect
+from db.pool import PROMPT_WITHIN_S, Connection, connect
 from db.processes import try_lead
 from ingest import metrics
 from ingest.broker import NotDelivered, Outgoing, Session
 from ingest.settings import WorkerSettings
-from rules.logs import brief
 from schemas.base import parse_instant
 from schemas.command import CommandMessage
 from schemas.incident import ContactCenterInfo, IncidentMessage, Service
@@ -59,10 +58,15 @@ class DownlinkSender:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with connect(self._settings.database_url, name="ingest-downlink", autocommit=True) as conn:
+                with connect(
+                    self._settings.database_url,
+                    name="ingest-downlink",
+                    autocommit=True,
+                    answer_within_s=PROMPT_WITHIN_S,
+                ) as conn:
                     self._lead(conn)
             except (DatabaseError, NotDelivered, OSError) as error:
-                log.warning("downlink_interrupted", error=brief(error))
+                log.warning("downlink_interrupted", error=str(error).splitlines()[0])
             self._stopping.wait(0.5)
 
     def _lead(self, conn: Connection) -> None:

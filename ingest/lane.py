@@ -9,7 +9,7 @@ from threading import Event, Thread
 import structlog
 
 from db.errors import DatabaseError, Refused
-from db.pool import Connection, connect
+from db.pool import PROMPT_WITHIN_S, Connection, connect
 from ingest import metrics
 from ingest.broker import PROBE_TOPIC, Outgoing, Publications, Session
 from ingest.inbox import Received
@@ -17,7 +17,6 @@ from ingest.pipeline import Outcome, store, store_refused
 from ingest.receipts import receipt
 from ingest.settings import WorkerSettings
 from ingest.sights import EngineSeen
-from rules.logs import brief
 from schemas.topics import RECEIPTED, Uplink, uplink_topic
 
 log = structlog.get_logger()
@@ -139,7 +138,7 @@ class Lane:
             try:
                 return self._attempt(conn, batch)
             except DatabaseError as error:
-                log.warning("database_unavailable", lane=self.name, error=brief(error))
+                log.warning("database_unavailable", lane=self.name, error=_first_line(error))
                 metrics.DATABASE_RETRIES.labels(self.name).inc()
                 conn.close()
             if self._stopping.wait(pause_s):
@@ -179,11 +178,21 @@ class Lane:
         pause_s = 0.1
         while self._conn is None or self._conn.closed:
             try:
-                self._conn = connect(self._settings.database_url, name=f"ingest-{self.name}", autocommit=True)
+                self._conn = connect(
+                    self._settings.database_url,
+                    name=f"ingest-{self.name}",
+                    autocommit=True,
+                    answer_within_s=PROMPT_WITHIN_S,
+                )
             except DatabaseError as error:
-                log.warning("database_unreachable", lane=self.name, error=brief(error))
+                log.warning("database_unreachable", lane=self.name, error=_first_line(error))
                 self._attempted_s = time.monotonic()
                 if self._stopping.wait(pause_s):
                     return None
                 pause_s = min(pause_s * 2, BACKOFF_MAX_S)
         return self._conn
+
+
+def _first_line(error: Exception) -> str:
+    # The lines after the first may quote the row, and with it personal data.
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

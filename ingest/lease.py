@@ -31,7 +31,7 @@ class Lease:
         try:
             if self._conn is None or self._conn.closed:
                 self._held = False
-                self._conn = connect(self._url, name="ingest-lease", autocommit=True)
+                self._conn = connect(self._url, name="ingest-lease", autocommit=True, answer_within_s=FROZEN_AFTER_S)
             if self._held:
                 still_leads(self._conn)
             else:

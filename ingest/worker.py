@@ -10,7 +10,7 @@ import structlog
 
 from db import processes
 from db.errors import DatabaseError
-from db.pool import Connection, connect
+from db.pool import PROMPT_WITHIN_S, Connection, connect
 from db.processes import Process
 from ingest import metrics
 from ingest.downlink import DownlinkSender
@@ -19,7 +19,6 @@ from ingest.lease import Lease
 from ingest.replay import replay
 from ingest.settings import WorkerSettings
 from ingest.sharing import require_check
-from rules.logs import brief
 from schemas.topics import BULK, URGENT
 
 log = structlog.get_logger()
@@ -109,7 +108,7 @@ class House:
         is_ready = tenure is not None and tenure.ready
         try:
             if self._conn is None or self._conn.closed:
-                self._conn = connect(self._url, name="ingest-house", autocommit=True)
+                self._conn = connect(self._url, name="ingest-house", autocommit=True, answer_within_s=PROMPT_WITHIN_S)
             # At once when readiness is new: whoever waits for this worker sees it without delay.
             if is_ready is not self._was_ready or time.monotonic() - self._beat_s >= BEAT_EVERY_S:
                 processes.beat(self._conn, _heartbeat(lanes, self._started_at, ready=is_ready))
@@ -120,7 +119,7 @@ class House:
             if replayed:
                 log.info("replayed", results=[outcome.result for outcome in replayed])
         except DatabaseError as error:
-            log.warning("housekeeping_failed", error=brief(error))
+            log.warning("housekeeping_failed", error=str(error).splitlines()[0])
             if self._conn is not None:
                 self._conn.close()
 

@@ -16,11 +16,10 @@ from db import commands as db_commands
 from db import curfew as db_curfew
 from db import events, incidents, operations, processes
 from db.errors import DatabaseError
-from db.pool import Connection, connect
+from db.pool import PROMPT_WITHIN_S, Connection, connect
 from db.processes import Process, try_lead
 from rules import retention
 from rules.apply import commands, curfew, overdue, presence, sos
-from rules.logs import brief
 from rules.sender import WebhookSender
 from rules.settings import RulesSettings
 
@@ -121,10 +120,12 @@ class Elected:
         try:
             while not stopping.is_set():
                 try:
-                    with connect(self._url, name="rules-sequencer", autocommit=True) as conn:
+                    with connect(
+                        self._url, name="rules-sequencer", autocommit=True, answer_within_s=PROMPT_WITHIN_S
+                    ) as conn:
                         self._lead(conn, stopping)
                 except DatabaseError as error:
-                    log.warning("sequencer_interrupted", error=brief(error))
+                    log.warning("sequencer_interrupted", error=_first_line(error))
                 self.leading = False
                 self._check_sender()
                 stopping.wait(0.5)
@@ -160,7 +161,7 @@ class Elected:
             with connect(self._url, name=f"rules-{job.__name__.lstrip('_')}") as conn:
                 job(conn, datetime.now(UTC))
         except DatabaseError as error:
-            log.warning("job_failed", job=job.__name__.lstrip("_"), error=brief(error))
+            log.warning("job_failed", job=job.__name__.lstrip("_"), error=_first_line(error))
 
     def _beat(self) -> None:
         beat = Process(
@@ -171,7 +172,11 @@ class Elected:
             figures={"leading": self.leading, "events_numbered": self._numbered},
         )
         try:
-            with connect(self._url, name="rules-heartbeat", autocommit=True) as conn:
+            with connect(self._url, name="rules-heartbeat", autocommit=True, answer_within_s=PROMPT_WITHIN_S) as conn:
                 processes.beat(conn, beat)
         except DatabaseError as error:
-            log.warning("heartbeat_failed", error=brief(error))
+            log.warning("heartbeat_failed", error=_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
