@@ -164,6 +164,7 @@ class Session:
                     self._serve(broker)
             except OSError as error:  # Ended and everything of sockets and TLS
                 log.warning("broker_connection_ended", session=self._name, error=str(error))
+                metrics.CONNECTIONS_ENDED.labels(self._name).inc()
             self._lost()
             # A connection that stood for a while was a good one: begin again with short pauses.
             pause_s = 0.2 if time.monotonic() - began_s > BACKOFF_MAX_S * 3 else min(pause_s * 2, BACKOFF_MAX_S)
@@ -229,6 +230,7 @@ class Session:
                 [Received(topic, payload, received_at, number, self._connection) for topic, payload, number in messages]
             )
             self._note_answers()
+            self._note_salvaged()
         if closed:  # what came before, a DISCONNECT with its reason perhaps, has been read
             raise Ended("the broker closed the connection")
 
@@ -272,6 +274,12 @@ class Session:
                 self.publications.round_trip_s = one.round_trip_s
                 self.publications.confirmed += one.topic != PROBE_TOPIC
                 metrics.PUBACK_SECONDS.labels(self._name).observe(one.round_trip_s)
+
+    def _note_salvaged(self) -> None:
+        salvaged, self._conversation.salvaged = self._conversation.salvaged, 0
+        if salvaged:
+            log.warning("properties_unreadable", session=self._name, messages=salvaged)
+            metrics.SALVAGED.labels(self._name).inc(salvaged)
 
     def _lost(self) -> None:
         self._conversation.ready = False

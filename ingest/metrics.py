@@ -23,6 +23,10 @@ DATABASE_RETRIES = Counter(
     "tcu_ingest_database_retries_total", "Batches tried again for want of the database", ["lane"]
 )
 REFUSED = Counter("tcu_ingest_refused_total", "Messages that PostgreSQL refused after they had decoded", ["lane"])
+CONNECTIONS_ENDED = Counter(
+    "tcu_ingest_connections_ended_total", "Connections to the broker that broke or could not be made", ["session"]
+)
+SALVAGED = Counter("tcu_ingest_salvaged_total", "Messages whose MQTT properties could not be read", ["session"])
 DOWNLINKS = Counter("tcu_ingest_downlinks_total", "Messages sent to vehicles besides receipts", ["kind"])
 JUDGEMENTS_FAILED = Counter(
     "tcu_ingest_judgements_failed_total", "Curfew judgements that failed; the message was stored"

@@ -66,6 +66,8 @@ class Conversation:
     outgoing: bytearray = field(default_factory=bytearray)
     ready: bool = False
     """True once the broker has accepted the connection and every filter."""
+    salvaged: int = 0
+    """Messages whose properties the codec could not read; what came with them was handed on all the same."""
     _buffer: bytearray = field(default_factory=bytearray)
     _waiting: deque[_Publication] = field(default_factory=deque)
     _confirmed: list[Confirmed] = field(default_factory=list)
@@ -122,6 +124,7 @@ class Conversation:
                         break
                     message, length = _salvage(view[position:], error)
                     messages.append(message)
+                    self.salvaged += 1
                 else:
                     if type(packet) is mqtt5.PublishPacket:
                         messages.append(Incoming(packet.topic, packet.payload, packet.packet_id))
@@ -267,8 +270,9 @@ def _remaining_length(octets: bytes) -> tuple[int, int]:
 def _salvage(view: memoryview, error: BaseException) -> tuple[Incoming, int]:
     """Return what can be read of a PUBLISH that the codec refuses, and its length; Ended for any other packet.
 
-    The broker passes on what vehicles wrote into properties; one that is unreadable must not come back for ever. Topic
-    and packet id come before the properties (§3.3.2); the rest, properties and all, is handed on as the payload.
+    A broker may pass on what vehicles wrote into properties (Mosquitto 2.0 refuses most of it); one that is unreadable
+    must not come back for ever, nor hide a press. Topic and packet id come before the properties (§3.3.2), and these
+    say how long they are; where that can't be, they are handed on as part of the payload.
     """
     start, length = _remaining_length(bytes(view[1:5]))
     body = bytes(view[start : start + length])
@@ -277,4 +281,15 @@ def _salvage(view: memoryview, error: BaseException) -> tuple[Incoming, int]:
     if view[0] >> 4 != _PUBLISH or rest > len(body):
         raise Ended(f"the broker sent a malformed packet: {error}") from error
     packet_id = int.from_bytes(body[topic_end:rest]) if rest > topic_end else None
-    return Incoming(body[2:topic_end].decode(errors="replace"), body[rest:], packet_id), start + length
+    payload = rest + _properties_length(body[rest:])
+    return Incoming(body[2:topic_end].decode(errors="replace"), body[payload:], packet_id), start + length
+
+
+def _properties_length(rest: bytes) -> int:
+    """Return how many octets the properties take with their length before them; 0 where that can't be."""
+    try:
+        start, length = _remaining_length(rest[:_LENGTH_OCTETS])
+    except Ended:
+        return 0
+    taken = start - 1 + length
+    return taken if taken <= len(rest) else 0

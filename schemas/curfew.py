@@ -52,11 +52,9 @@ class Severity(StrEnum):
 
 
 class ConsentPurpose(StrEnum):
-    """What a driver can consent to: being judged by a curfew, being located, and recordings of calls."""
+    """What a driver can consent to."""
 
     CURFEW = "CURFEW"
-    LOCATION = "LOCATION"
-    VOICE_RECORDING = "VOICE_RECORDING"
 
 
 _ZONES = available_timezones()
@@ -229,14 +227,10 @@ class CurfewPolicyResponse(Wire):
 
 
 class Consent(ConsentState):
-    """The driver's present consent to a purpose, and who recorded it.
-
-    `allowed` is what follows: also where nothing was recorded, which leaves LOCATION allowed and the others not.
-    """
+    """The driver's present consent to a purpose, and who recorded it."""
 
     purpose: ConsentPurpose
     recorded_by: str | None
-    allowed: bool
 
 
 class ConsentList(Wire):

@@ -343,9 +343,8 @@ class CallAgent(Wire):
 
 
 class Recording(Wire):
-    """Off, unless the customer agreed and a recording system is attached; `consented` says whether the customer did."""
+    """Off, unless the customer agreed and a recording system is attached."""
 
-    consented: bool
     enabled: bool
     url: str | None
     duration: int | None
