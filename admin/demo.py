@@ -33,9 +33,7 @@ def seed() -> None:
                 conn, vin, make="BMW", model="320i", model_year=2022, customer_name="Hong Gildong",
                 customer_phone="+82-10-1234-5678",
             )  # fmt: skip
-            if consents.latest(conn, vin) is None:
-                now = datetime.now(UTC)
-                consents.record(conn, vin, ConsentRequest(granted=True), actor="DRIVER", now=now)
+            _consents(conn, vin)
         vehicles.register(conn, (*demo.DEMO_FLEET_VINS, *demo.DEMO_CURFEW_VINS))
         for cars in demo.DEMO_CURFEW_CARS:
             for zone, vin in zip(demo.NIGHT_ZONES, cars.offline, strict=True):
@@ -59,6 +57,14 @@ def seed() -> None:
     for vin in seeded:
         issue_vehicle(directory, vin)
     typer.echo(f"seeded {len(seeded)} vehicles, {len(demo.DEMO_AGENTS)} agents")
+
+
+def _consents(conn: Connection, vin: str) -> None:
+    """Let the driver consent to whatever was never asked."""
+    for purpose, known in consents.by_purpose(conn, vin).items():
+        if known is None:
+            given = ConsentRequest(purpose=purpose, granted=True)
+            consents.record(conn, vin, given, actor="DRIVER", now=datetime.now(UTC))
 
 
 def _has_a_night_curfew(conn: Connection, vin: str, zone: str) -> None:

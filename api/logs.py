@@ -2,16 +2,15 @@
 
 import logging
 import sys
-import traceback
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
 import structlog
 
+from rules.logs import describe_exception
+
 _facts: ContextVar[dict[str, str] | None] = ContextVar("facts", default=None)
-_INNERMOST = 25
-"""Frames of a traceback that are kept, the innermost."""
 
 
 def begin(request_id: str) -> dict[str, str]:
@@ -39,7 +38,7 @@ def configure() -> None:
         _add_facts,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _describe_exception,
+        describe_exception,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -65,19 +64,6 @@ def configure() -> None:
 def _add_facts(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
     for name, value in (_facts.get() or {}).items():
         line.setdefault(name, value)
-    return line
-
-
-def _describe_exception(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Replace an exception by its type and where it was raised: its message may quote a row or a payload."""
-    given = line.pop("exc_info", None)
-    error = given[1] if isinstance(given, tuple) else (sys.exc_info()[1] if given is True else given)
-    if isinstance(error, BaseException):
-        frames = traceback.extract_tb(error.__traceback__)[-_INNERMOST:]
-        line["error"] = type(error).__name__
-        line["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        if (sqlstate := getattr(error, "sqlstate", None)) is not None:
-            line["sqlstate"] = sqlstate
     return line
 
 

@@ -150,6 +150,16 @@ def take_heard(conn: Connection, *, at: datetime, limit: int) -> list[str]:
     return sorted(row[0] for row in conn.execute(_SQL["take_heard"], {"at": at, "limit": limit}))
 
 
+def withhold_location(conn: Connection, vin: str, *, withheld: bool) -> None:
+    """Say whether this vehicle's places may be stored and shown; those of an SOS always are."""
+    conn.execute(_SQL["withhold_location"], {"vin": vin, "withheld": withheld})
+
+
+def without_location(conn: Connection, vins: Iterable[str]) -> set[str]:
+    """Return those of these vehicles whose places are withheld."""
+    return {row[0] for row in conn.execute(_SQL["without_location"], {"vins": list(vins)})}
+
+
 def lock(conn: Connection, vins: Iterable[str]) -> None:
     """Keep other writers from issuing commands to these vehicles until the caller's commit."""
     conn.execute(_SQL["lock"], {"vins": sorted(vins)})

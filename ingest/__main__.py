@@ -7,7 +7,6 @@ import sys
 from threading import Event
 from typing import Annotated
 
-import structlog
 import typer
 from prometheus_client import start_http_server
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from ingest.broker import NotDelivered
 from ingest.settings import WorkerSettings
 from ingest.sharing import NotShared, check
 from ingest.worker import run
+from rules import logs
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,7 +27,7 @@ def work(context: typer.Context) -> None:
     """Store what vehicles send until told to stop. Settings are read from TCU_… variables (docs/operations.md)."""
     if context.invoked_subcommand is not None:
         return
-    _log_as_json()
+    logs.configure()
     settings = _settings()
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,18 +82,6 @@ def _settings() -> WorkerSettings:
 def _complaint(field: str, message: str) -> str:
     name = field.upper().removeprefix("TCU_")
     return f"TCU_{name}: {message}" if name else message
-
-
-def _log_as_json() -> None:
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]
-    )
 
 
 if __name__ == "__main__":

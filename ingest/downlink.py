@@ -14,6 +14,7 @@ from db.processes import try_lead
 from ingest import metrics
 from ingest.broker import NotDelivered, Outgoing, Session
 from ingest.settings import WorkerSettings
+from rules.logs import brief
 from schemas.base import parse_instant
 from schemas.command import CommandMessage
 from schemas.incident import ContactCenterInfo, IncidentMessage, Service
@@ -66,7 +67,7 @@ class DownlinkSender:
                 ) as conn:
                     self._lead(conn)
             except (DatabaseError, NotDelivered, OSError) as error:
-                log.warning("downlink_interrupted", error=str(error).splitlines()[0])
+                log.warning("downlink_interrupted", error=brief(error))
             self._stopping.wait(0.5)
 
     def _lead(self, conn: Connection) -> None:

@@ -17,6 +17,7 @@ from ingest.pipeline import Outcome, store, store_refused
 from ingest.receipts import receipt
 from ingest.settings import WorkerSettings
 from ingest.sights import EngineSeen
+from rules.logs import brief
 from schemas.topics import RECEIPTED, Uplink, uplink_topic
 
 log = structlog.get_logger()
@@ -138,7 +139,7 @@ class Lane:
             try:
                 return self._attempt(conn, batch)
             except DatabaseError as error:
-                log.warning("database_unavailable", lane=self.name, error=_first_line(error))
+                log.warning("database_unavailable", lane=self.name, error=brief(error))
                 metrics.DATABASE_RETRIES.labels(self.name).inc()
                 conn.close()
             if self._stopping.wait(pause_s):
@@ -185,14 +186,9 @@ class Lane:
                     answer_within_s=PROMPT_WITHIN_S,
                 )
             except DatabaseError as error:
-                log.warning("database_unreachable", lane=self.name, error=_first_line(error))
+                log.warning("database_unreachable", lane=self.name, error=brief(error))
                 self._attempted_s = time.monotonic()
                 if self._stopping.wait(pause_s):
                     return None
                 pause_s = min(pause_s * 2, BACKOFF_MAX_S)
         return self._conn
-
-
-def _first_line(error: Exception) -> str:
-    # The lines after the first may quote the row, and with it personal data.
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,7 +1,7 @@
 """THE path: a batch of messages becomes rows, incidents and events in one transaction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeGuard
 from uuid import UUID
@@ -64,6 +64,7 @@ def store(
     """
     steps = [decode(received) for received in batch]
     _register(conn, steps, known_vins)
+    steps = _without_withheld_places(conn, steps)
     # Status with a time of its own, nearly all there is, goes in one COPY; everything else step by step.
     rows = [step for step in steps if isinstance(step, StatusRow) and not step.clock_suspect]
     others = [
@@ -122,10 +123,26 @@ def store_refused(conn: Connection, received: Received, error: Exception, *, now
 
 def _register(conn: Connection, steps: Sequence[Step], known_vins: set[str]) -> None:
     # Outside the transaction: two lanes that meet the same new vehicle must not wait for each other's batch.
-    new = {step.vin for step in steps if step.vin is not None} - known_vins
+    # What presses or connects is looked at each time: a vehicle that was erased meanwhile begins anew.
+    urgent = {step.vin for step in steps if step.vin is not None and _kind(step) is not Uplink.STATUS}
+    new = {step.vin for step in steps if step.vin is not None} - known_vins | urgent
     if new:
         vehicles.register(conn, new)
         known_vins |= new
+
+
+def _without_withheld_places(conn: Connection, steps: list[Step]) -> list[Step]:
+    """Return the steps, telemetry without its place where the driver does not consent to be located."""
+    withheld = vehicles.without_location(conn, {step.vin for step in steps if step.vin is not None})
+    return [_unplaced(step) if step.vin in withheld else step for step in steps] if withheld else steps
+
+
+def _unplaced(step: Step) -> Step:
+    if isinstance(step, StatusRow):
+        return step._replace(latitude=None, longitude=None, accuracy_m=None, heading_deg=None)
+    if isinstance(step, Decoded) and isinstance(step.message, EngineMessage):
+        return replace(step, message=step.message.model_copy(update={"location": None}))
+    return step
 
 
 def _claims(others: Sequence[tuple[Step, Received]]) -> list[Claim]:

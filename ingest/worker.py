@@ -19,6 +19,7 @@ from ingest.lease import Lease
 from ingest.replay import replay
 from ingest.settings import WorkerSettings
 from ingest.sharing import require_check
+from rules.logs import brief
 from schemas.topics import BULK, URGENT
 
 log = structlog.get_logger()
@@ -119,7 +120,7 @@ class House:
             if replayed:
                 log.info("replayed", results=[outcome.result for outcome in replayed])
         except DatabaseError as error:
-            log.warning("housekeeping_failed", error=str(error).splitlines()[0])
+            log.warning("housekeeping_failed", error=brief(error))
             if self._conn is not None:
                 self._conn.close()
 

@@ -4,23 +4,16 @@ import signal
 import sys
 from threading import Event
 
-import structlog
 from pydantic import ValidationError
 
+from rules import logs
 from rules.jobs import Elected
 from rules.settings import RulesSettings
 
 
 def main() -> None:
     """Read the settings and work until told to stop."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]
-    )
+    logs.configure()
     try:
         settings = RulesSettings()
     except ValidationError as error:

@@ -20,6 +20,7 @@ from db.pool import PROMPT_WITHIN_S, Connection, connect
 from db.processes import Process, try_lead
 from rules import retention
 from rules.apply import commands, curfew, overdue, presence, sos
+from rules.logs import brief
 from rules.sender import WebhookSender
 from rules.settings import RulesSettings
 
@@ -125,7 +126,7 @@ class Elected:
                     ) as conn:
                         self._lead(conn, stopping)
                 except DatabaseError as error:
-                    log.warning("sequencer_interrupted", error=_first_line(error))
+                    log.warning("sequencer_interrupted", error=brief(error))
                 self.leading = False
                 self._check_sender()
                 stopping.wait(0.5)
@@ -161,7 +162,7 @@ class Elected:
             with connect(self._url, name=f"rules-{job.__name__.lstrip('_')}") as conn:
                 job(conn, datetime.now(UTC))
         except DatabaseError as error:
-            log.warning("job_failed", job=job.__name__.lstrip("_"), error=_first_line(error))
+            log.warning("job_failed", job=job.__name__.lstrip("_"), error=brief(error))
 
     def _beat(self) -> None:
         beat = Process(
@@ -175,8 +176,4 @@ class Elected:
             with connect(self._url, name="rules-heartbeat", autocommit=True, answer_within_s=PROMPT_WITHIN_S) as conn:
                 processes.beat(conn, beat)
         except DatabaseError as error:
-            log.warning("heartbeat_failed", error=_first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.warning("heartbeat_failed", error=brief(error))

@@ -52,9 +52,11 @@ class Severity(StrEnum):
 
 
 class ConsentPurpose(StrEnum):
-    """What a driver can consent to."""
+    """What a driver can consent to: being judged by a curfew, being located, and recordings of calls."""
 
     CURFEW = "CURFEW"
+    LOCATION = "LOCATION"
+    VOICE_RECORDING = "VOICE_RECORDING"
 
 
 _ZONES = available_timezones()
@@ -227,10 +229,14 @@ class CurfewPolicyResponse(Wire):
 
 
 class Consent(ConsentState):
-    """The driver's present consent to a purpose, and who recorded it."""
+    """The driver's present consent to a purpose, and who recorded it.
+
+    `allowed` is what follows: also where nothing was recorded, which leaves LOCATION allowed and the others not.
+    """
 
     purpose: ConsentPurpose
     recorded_by: str | None
+    allowed: bool
 
 
 class ConsentList(Wire):

@@ -343,8 +343,9 @@ class CallAgent(Wire):
 
 
 class Recording(Wire):
-    """Off, unless the customer agreed and a recording system is attached."""
+    """Off, unless the customer agreed and a recording system is attached; `consented` says whether the customer did."""
 
+    consented: bool
     enabled: bool
     url: str | None
     duration: int | None

@@ -1,11 +1,12 @@
 """Curfew rows as the curfew guide's answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from db.curfew import Consent, CurfewException, Policy, StoredViolation
+from rules.apply.consents import allows
 from rules.apply.curfew import status_of
 from rules.apply.curfew_news import exception_id, minutes, violation_id
 from rules.apply.curfew_questions import Explanation, Tried
@@ -107,14 +108,20 @@ def violation_list(
     )
 
 
-def consent_list(vin: str, consent: Consent | None) -> wire.ConsentList:
-    """Return the driver's consents; one that was never asked for is not granted."""
-    state = _consent(consent)
-    purpose = wire.ConsentPurpose.CURFEW
-    recorded_by = consent.recorded_by if consent else None
+def consent_list(vin: str, recorded: Mapping[wire.ConsentPurpose, Consent | None]) -> wire.ConsentList:
+    """Return the driver's consents by purpose; one that was never recorded is not granted."""
     return wire.ConsentList(
         vin=vin,
-        consents=(wire.Consent(purpose=purpose, granted=state.granted, since=state.since, recorded_by=recorded_by),),
+        consents=tuple(
+            wire.Consent(
+                purpose=purpose,
+                granted=consent is not None and consent.granted,
+                since=consent.effective_at if consent else None,
+                recorded_by=consent.recorded_by if consent else None,
+                allowed=allows(purpose, consent),
+            )
+            for purpose, consent in recorded.items()
+        ),
     )
 
 

@@ -82,6 +82,7 @@ def status_response(
     telemetry: VehicleState | None,
     *,
     vehicle: Vehicle,
+    recordable: bool,
     now: datetime,
 ) -> wire.SosStatusResponse:
     """Return everything about one incident (SOS Status Response)."""
@@ -100,7 +101,7 @@ def status_response(
         description=incident.description,
         contact_number=incident.contact_number,
         vehicle_status=_vehicle_status(incident, telemetry, now=now),
-        voice_call=_voice_call(calls[-1], center.agent, now=now) if calls else None,
+        voice_call=_voice_call(calls[-1], center.agent, recordable=recordable, now=now) if calls else None,
         dispatch_info=_dispatch_info(incident),
         timeline=tuple(
             wire.TimelineLine(
@@ -123,13 +124,15 @@ def status_response(
     )
 
 
-def call_response(incident: SosIncident, call: VoiceCall, center: Center, *, now: datetime) -> wire.SosCallResponse:
+def call_response(
+    incident: SosIncident, call: VoiceCall, center: Center, *, recordable: bool, now: datetime
+) -> wire.SosCallResponse:
     """Return the answer to what the counselor told of a call."""
     return wire.SosCallResponse(
         cid=incident.cid,
         status=wire.SosStatus(incident.status),
         timestamp=incident.updated_at,
-        voice_call=_voice_call(call, center.agent, now=now),
+        voice_call=_voice_call(call, center.agent, recordable=recordable, now=now),
     )
 
 
@@ -281,7 +284,7 @@ def _online(incident: SosIncident, telemetry: VehicleState | None, *, now: datet
     return telemetry.online and now - heard <= SILENT_AFTER
 
 
-def _voice_call(call: VoiceCall, agent: Agent | None, *, now: datetime) -> wire.VoiceCallStatus:
+def _voice_call(call: VoiceCall, agent: Agent | None, *, recordable: bool, now: datetime) -> wire.VoiceCallStatus:
     return wire.VoiceCallStatus(
         session_id=call.session_id,
         status=CallStatus(call.status),
@@ -289,7 +292,7 @@ def _voice_call(call: VoiceCall, agent: Agent | None, *, now: datetime) -> wire.
         duration=_call_duration_s(call, now=now),
         agent=wire.CallAgent(agent_id=agent.agent_id, name=agent.name, extension=agent.extension) if agent else None,
         # No recording system is attached, so nothing is recorded whatever the customer agreed to.
-        recording=wire.Recording(enabled=False, url=None, duration=None),
+        recording=wire.Recording(consented=recordable, enabled=False, url=None, duration=None),
         battery_voltage=call.battery_voltage,
     )
 

@@ -173,7 +173,7 @@ def get_consents(vin: CurfewReadableVin, pool: Database) -> wire.ConsentList:
     """The driver's consent by purpose, as it was recorded last."""
     with pool.connection() as conn:
         known_vehicle(conn, vin)
-        return answers.consent_list(vin, consents.latest(conn, vin))
+        return answers.consent_list(vin, consents.by_purpose(conn, vin))
 
 
 @router.put(
@@ -183,11 +183,15 @@ def get_consents(vin: CurfewReadableVin, pool: Database) -> wire.ConsentList:
     summary="The driver consents, or withdraws consent",
 )
 def put_consent(vin: ConsentableVin, request: wire.ConsentRequest, caller: Caller, pool: Database) -> wire.ConsentList:
-    """Record the driver's consent; without it a curfew is stored and not evaluated."""
+    """Record the driver's consent to a purpose.
+
+    Without that to CURFEW a curfew is stored and not evaluated. Once that to LOCATION is withdrawn, places are neither
+    stored nor shown, but for an SOS. Without that to VOICE_RECORDING no call is recorded.
+    """
     with pool.connection() as conn:
         known_vehicle(conn, vin)
         consents.record(conn, vin, request, actor=caller.actor, now=datetime.now(UTC))
-        return answers.consent_list(vin, consents.latest(conn, vin))
+        return answers.consent_list(vin, consents.by_purpose(conn, vin))
 
 
 def _policy(conn: Connection, vin: str, response: Response, *, now: datetime) -> wire.CurfewPolicyResponse:
@@ -197,7 +201,9 @@ def _policy(conn: Connection, vin: str, response: Response, *, now: datetime) ->
         raise NotFoundError("this vehicle has no curfew policy")
     response.headers["ETag"] = f'"{versions[-1].policy_id}"'
     counts = _counts(conn, vin, ZoneInfo(versions[-1].timezone), now=now)
-    return answers.policy_response(versions, curfew.exceptions(conn, vin), consents.latest(conn, vin), counts, now=now)
+    return answers.policy_response(
+        versions, curfew.exceptions(conn, vin), consents.latest(conn, vin, wire.ConsentPurpose.CURFEW), counts, now=now
+    )
 
 
 def _counts(conn: Connection, vin: str, zone: ZoneInfo, *, now: datetime) -> Counts:

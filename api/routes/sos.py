@@ -28,6 +28,7 @@ from db import agents, calls, sos, vehicles
 from db.pool import Connection
 from db.sos import SosIncident
 from rules.apply import calls as apply_calls
+from rules.apply import consents
 from rules.apply import sos as apply
 from rules.errors import NotFoundError, UnprocessableError
 from schemas import sos as wire
@@ -63,6 +64,7 @@ def get_status(
             _center(conn, incident, phone=parts.settings.contact_center_phone, now=now),
             vehicles.state(conn, vin),
             vehicle=vehicle,
+            recordable=consents.allows_recording(conn, incident),
             now=now,
         )
 
@@ -164,7 +166,8 @@ def tell_call(
         now = datetime.now(UTC)
         incident, call = apply_calls.tell(conn, vin, request, actor=caller.actor, now=now)
         center = _center(conn, incident, phone=parts.settings.contact_center_phone, now=now)
-        return answers.call_response(incident, call, center, now=now)
+        recordable = consents.allows_recording(conn, incident)
+        return answers.call_response(incident, call, center, recordable=recordable, now=now)
 
 
 @router.post(

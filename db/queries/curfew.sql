@@ -172,25 +172,27 @@ SELECT
          ORDER BY occurred_at LIMIT 1));
 
 -- name: place_near
--- Where the vehicle was when it was last seen up to an instant.
+-- Where the vehicle was when it was last seen up to an instant; nowhere where its places are withheld.
 SELECT latitude, longitude FROM (
     (SELECT occurred_at, latitude, longitude FROM vehicle_status
      WHERE vin = %(vin)s AND occurred_at <= %(at)s AND latitude IS NOT NULL ORDER BY occurred_at DESC LIMIT 1)
     UNION ALL
     (SELECT occurred_at, latitude, longitude FROM engine_events
      WHERE vin = %(vin)s AND occurred_at <= %(at)s AND latitude IS NOT NULL ORDER BY occurred_at DESC LIMIT 1)
-) AS places ORDER BY occurred_at DESC LIMIT 1;
+) AS places
+WHERE NOT EXISTS (SELECT FROM vehicles WHERE vin = %(vin)s AND location_withheld)
+ORDER BY occurred_at DESC LIMIT 1;
 
 -- name: violations_between
 SELECT violation_number, vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late, detected_at
-FROM curfew_violations
-WHERE vin = %(vin)s AND retracted_at IS NULL AND started_at < %(until)s AND (ended_at IS NULL OR ended_at > %(since)s)
+FROM curfew_violations_shown
+WHERE vin = %(vin)s AND started_at < %(until)s AND (ended_at IS NULL OR ended_at > %(since)s)
 ORDER BY started_at;
 
 -- name: violations_begun
 SELECT violation_number, vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late, detected_at
-FROM curfew_violations
-WHERE vin = %(vin)s AND retracted_at IS NULL AND started_at >= %(since)s AND started_at < %(until)s
+FROM curfew_violations_shown
+WHERE vin = %(vin)s AND started_at >= %(since)s AND started_at < %(until)s
 ORDER BY started_at, violation_number;
 
 -- name: add_violation
@@ -211,8 +213,8 @@ UPDATE curfew_violations SET retracted_at = %(at)s WHERE violation_number = %(vi
 -- name: violations_page
 SELECT violation_number, vin, started_at, ended_at, resolution, severity, latitude, longitude, detected_late, detected_at,
        count(*) OVER () AS total
-FROM curfew_violations
-WHERE vin = %(vin)s AND retracted_at IS NULL
+FROM curfew_violations_shown
+WHERE vin = %(vin)s
   AND (%(severity)s::text IS NULL OR severity = %(severity)s)
   AND (%(resolved)s::boolean IS NULL OR (ended_at IS NOT NULL) = %(resolved)s)
   AND (%(since)s::timestamptz IS NULL OR started_at >= %(since)s)

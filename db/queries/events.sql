@@ -8,7 +8,9 @@ WITH appended AS (
 SELECT pg_notify('events_appended', '') FROM appended;
 
 -- name: last_sequence
-SELECT coalesce(max(sequence), 0) FROM events;
+-- The last number given, also where its event was erased since.
+SELECT greatest(coalesce((SELECT max(sequence) FROM events), 0),
+                (SELECT sequence FROM event_cursors WHERE reader = 'sequencer'));
 
 -- name: sequence_batch
 -- Numbers what has been committed, oldest first, after the last number given.

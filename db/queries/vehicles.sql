@@ -64,6 +64,12 @@ WHERE vin IN (
     FOR UPDATE OF p SKIP LOCKED)
 RETURNING vin;
 
+-- name: withhold_location
+UPDATE vehicles SET location_withheld = %(withheld)s WHERE vin = %(vin)s;
+
+-- name: without_location
+SELECT vin FROM vehicles WHERE location_withheld AND vin = ANY(%(vins)s);
+
 -- name: lock
 -- In one order, so that two writers never wait for each other.
 SELECT vin FROM vehicles WHERE vin = ANY(%(vins)s) ORDER BY vin FOR NO KEY UPDATE;
@@ -85,9 +91,10 @@ WHERE (%(vins)s::text[] IS NULL OR vin = ANY (%(vins)s))
   AND (%(online)s::boolean IS NULL OR coalesce(online, false) = %(online)s);
 
 -- name: track
--- Positions since an instant, oldest first; of more than the limit the newest.
+-- Positions since an instant, oldest first; of more than the limit the newest. None where they are withheld.
 SELECT * FROM (
     SELECT occurred_at, latitude, longitude, heading_deg, speed_kph FROM vehicle_status
     WHERE vin = %(vin)s AND occurred_at >= %(since)s AND latitude IS NOT NULL AND longitude IS NOT NULL
+      AND NOT EXISTS (SELECT FROM vehicles v WHERE v.vin = vehicle_status.vin AND v.location_withheld)
     ORDER BY occurred_at DESC LIMIT %(limit)s) AS newest
 ORDER BY occurred_at;

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from db import agents, events, incidents, partners, rsa
+from db import agents, events, incidents, partners, rsa, vehicles
 from db.events import NewEvent
 from db.pool import Connection
 from db.rsa import RsaIncident
@@ -42,6 +42,7 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
     Raises ConflictError where the press brings a cid that another incident has.
     """
     incidents.lock(conn)
+    press = _as_consented(conn, press)
     joined = rsa.open_of_vehicle(conn, press.vin)
     if joined is not None:
         _join(conn, joined, press, now=now)
@@ -232,6 +233,16 @@ def _insert(conn: Connection, press: Press, *, now: datetime) -> RsaIncident:
         incident = _new(press, incidents.mint(conn, prefix="RSA", separator="_", now=now), now=now)
         if rsa.insert(conn, incident):
             return incident
+
+
+def _as_consented(conn: Connection, press: Press) -> Press:
+    """Return the press without its place where the driver has withdrawn LOCATION and this request does not share it."""
+    report, consent = press.report, press.report.customer_consent
+    shared = consent is not None and consent.location_sharing
+    if report.location is None or shared or not vehicles.without_location(conn, [press.vin]):
+        return press
+    unplaced = report.model_copy(update={"location": None})
+    return replace(press, report=unplaced, anomalies=(*press.anomalies, "LOCATION_WITHHELD"))
 
 
 def _new(press: Press, cid: str, *, now: datetime) -> RsaIncident:

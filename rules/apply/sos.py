@@ -23,6 +23,9 @@ from schemas.sos import (
     SosStatus,
 )
 
+LOCATED_WITHOUT_CONSENT = "LOCATED_WITHOUT_CONSENT"
+"""The driver has withdrawn the consent to be located: the place is used for the emergency, and this says so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Press:
@@ -43,6 +46,8 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
     Raises ConflictError where the press brings a cid that another incident has.
     """
     incidents.lock(conn)
+    if press.report.location is not None and vehicles.without_location(conn, [press.vin]):
+        press = replace(press, anomalies=(*press.anomalies, LOCATED_WITHOUT_CONSENT))
     joined = sos.open_of_vehicle(conn, press.vin, test_call=press.report.test_call)
     if joined is not None:
         _join(conn, joined, press, now=now)
@@ -51,8 +56,11 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
     call = VoiceCall(mint_session(conn, now=now), incident.cid, CallStatus.CONNECTING, started_at=now)
     calls.insert(conn, call)
     note(conn, incident, at=incident.occurred_at, actor=press.source, description="Emergency call initiated")
-    if press.anomalies:
-        said = ", ".join(press.anomalies)
+    wrong = [anomaly for anomaly in press.anomalies if anomaly != LOCATED_WITHOUT_CONSENT]
+    if len(wrong) < len(press.anomalies):
+        note(conn, incident, at=now, actor="SYSTEM", description="Located for the emergency, though not consented to")
+    if wrong:
+        said = ", ".join(wrong)
         note(conn, incident, at=now, actor="SYSTEM", description=f"The press was not as it should be: {said}")
     if not incident.test_call:
         incident = _assign_idle(conn, incident, now=now)

@@ -218,7 +218,9 @@ def test_without_the_drivers_consent_a_policy_is_stored_not_evaluated_and_says_s
 def test_consent_is_neither_of_the_future_nor_older_than_the_last_record(api: Api) -> None:
     consents = f"{CAR}/consents"
     assert ok(api.call("GET", consents))["consents"] == [
-        {"purpose": "CURFEW", "granted": False, "since": None, "recordedBy": None}
+        {"purpose": "CURFEW", "granted": False, "since": None, "recordedBy": None, "allowed": False},
+        {"purpose": "LOCATION", "granted": False, "since": None, "recordedBy": None, "allowed": True},
+        {"purpose": "VOICE_RECORDING", "granted": False, "since": None, "recordedBy": None, "allowed": False},
     ]
     now = datetime.now(UTC)
     early, late = format_instant(now - timedelta(hours=2)), format_instant(now + timedelta(minutes=1))
@@ -226,7 +228,7 @@ def test_consent_is_neither_of_the_future_nor_older_than_the_last_record(api: Ap
     assert fields(api.call("PUT", consents, {"granted": True, "timestamp": "2026-03-07T18:30:00"})) == ["timestamp"]
     assert fields(api.call("PUT", consents, {"granted": True, "purpose": "ADVERTISING"})) == ["purpose"]
     driver = api.add_key("sk_driver", Role.DRIVER, vins=[VIN])
-    (told,) = ok(api.call("PUT", consents, {"granted": True}, token=driver))["consents"]
+    told, *_ = ok(api.call("PUT", consents, {"granted": True}, token=driver))["consents"]
     assert (told["granted"], told["recordedBy"]) == (True, "DRIVER")
     assert fields(api.call("PUT", consents, {"granted": False, "timestamp": early})) == ["timestamp"]
 
@@ -239,7 +241,7 @@ def test_nobody_consents_or_withdraws_in_the_drivers_place(api: Api, role: Role,
     other = api.add_key("sk_other", role, vins=[VIN])
     refused = api.call("PUT", f"{CAR}/consents", {"granted": granted}, token=other)
     assert (refused.status_code, refused.json()["code"]) == (403, "FORBIDDEN")
-    (told,) = ok(api.call("GET", f"{CAR}/consents"))["consents"]
+    told, *_ = ok(api.call("GET", f"{CAR}/consents"))["consents"]
     assert told["granted"] is not granted
 
 

@@ -29,7 +29,8 @@ def filled(conn: Connection) -> Connection:
     conn.execute(
         "INSERT INTO sos_incidents (cid, vin, status, emergency_type, urgency, source, test_call, occurred_at,"
         " received_at, anomalies, updated_at)"
-        " SELECT 'SOS_20260307_' || lpad(n::text, 4, '0'), 'KMHSH81C7LU' || lpad((n %% 20)::text, 6, '0'), 'CLOSED',"
+        " SELECT 'SOS_20260307_' || lpad(n::text, 4, '0'), 'KMHSH81C7LU' || lpad((n %% 20)::text, 6, '0'),"
+        " CASE WHEN n %% 20 = 7 THEN 'RESOLVED' ELSE 'CLOSED' END,"
         " 'OTHER', 'HIGH', 'TCU', false, t, t, '{}', t"
         " FROM generate_series(1, 2000) n, LATERAL (SELECT %s::timestamptz - n * interval '1 minute' AS t) AS at",
         (NOW,),
