@@ -52,6 +52,8 @@ def seed() -> None:
             label="the guides' token",
             role=Role.OPERATOR,
             every_vehicle=True,
+            requests_per_minute=demo.DEMO_REQUESTS_PER_MINUTE,
+            streams=demo.DEMO_STREAMS,
         )
     seeded = (*demo.DEMO_VINS, *demo.DEMO_FLEET_VINS, *demo.DEMO_CURFEW_VINS)
     for vin in seeded:

@@ -21,6 +21,10 @@ def add(
     every_vehicle: Annotated[bool, typer.Option("--every-vehicle", help="All vehicles, as the call center.")] = False,
     agent: Annotated[str | None, typer.Option(help="The counselor who holds it.")] = None,
     partner: Annotated[str | None, typer.Option(help="The dispatch company that holds it.")] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Its own limit; else that of the role.")
+    ] = None,
+    streams: Annotated[int | None, typer.Option(min=1, help="Its own most open streams; else 5.")] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires.")] = None,
 ) -> None:
     """Make a key and print it: it can't be shown again."""
@@ -38,6 +42,8 @@ def add(
             agent_id=agent,
             partner=partner,
             expires_at=expires_at,
+            requests_per_minute=requests_per_minute,
+            streams=streams,
         )
     typer.echo(token)
 

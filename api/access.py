@@ -85,6 +85,14 @@ READS = frozenset(
         Action.READ_SELF,
     }
 )
+URGENT = frozenset({Action.PRESS_SOS, Action.HANDLE_SOS})
+"""What an emergency needs."""
+
+MANY_REQUESTS, FEW_REQUESTS = 600, 60
+"""Requests a minute: of those who work with it all day, and of everybody else."""
+STREAMS = 5
+_BUSY = frozenset({Role.AGENT, Role.PARTNER, Role.OPERATOR})
+
 SCOPE_READ = "tcu:read"
 SCOPE_WRITE = "tcu:write"
 """A token needs the one for READS and the other for everything else; a key has both."""
@@ -141,6 +149,18 @@ class Principal:
     agent_id: str | None = None
     partner: str | None = None
     expires_at: datetime | None = None
+    own_requests_per_minute: int | None = None
+    own_streams: int | None = None
+
+    @property
+    def requests_per_minute(self) -> int:
+        """How much the caller may ask for: what its key says, or its roles."""
+        return self.own_requests_per_minute or (MANY_REQUESTS if self.roles & _BUSY else FEW_REQUESTS)
+
+    @property
+    def streams(self) -> int:
+        """How many streams the caller may have open."""
+        return self.own_streams or STREAMS
 
     @property
     def role(self) -> Role | None:

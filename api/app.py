@@ -112,10 +112,13 @@ def _lifespan(settings: ApiSettings, metrics: Metrics) -> Callable[[FastAPI], Ab
         trust = trusted(settings)
         tokens = Tokens(trust) if trust else None
         key_ring = KeyRing(pool, settings.key_secret, settings.environment, tokens)
-        parts = Resources(settings, name, pool, key_ring, hub, OpenStreams(key_ring), reader, metrics)
+        parts = Resources(
+            settings, name, pool, key_ring, hub, OpenStreams(pool, key_ring, process=name), reader, metrics
+        )
         app.state.resources = parts
         reader.start()
-        tasks = [asyncio.create_task(keep_beating(parts)), asyncio.create_task(parts.open_streams.keep_checking())]
+        lasting = (keep_beating(parts), parts.open_streams.keep_checking(), parts.open_streams.keep_counting())
+        tasks = [asyncio.create_task(job) for job in lasting]
         try:
             yield
         finally:

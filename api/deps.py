@@ -6,12 +6,12 @@ connection held from one threadpool job to the next would let waiting requests s
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Cookie, Depends, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api import access
+from api import access, limits
 from api.access import Action, Principal, UnauthenticatedError
 from api.resources import Resources
 from db import vehicles
@@ -19,6 +19,7 @@ from db.pool import Connection, Pool
 from rules.errors import UnprocessableError
 from schemas.base import VIN_PATTERN
 
+TICKET_COOKIE = "tcu_stream_ticket"
 _bearer = HTTPBearer(scheme_name="bearer", description="An API key, as `sk_…`, or a token (JWT)", auto_error=False)
 
 
@@ -49,6 +50,20 @@ async def pool(parts: Parts) -> Pool:
     return parts.pool
 
 
+async def watcher(
+    parts: Parts,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    in_query: Annotated[str | None, Query(alias="ticket", description="from `POST /api/v1/stream-tickets`")] = None,
+    in_cookie: Annotated[str | None, Cookie(alias=TICKET_COOKIE, include_in_schema=False)] = None,
+) -> Principal:
+    """Return who calls for a stream, by key or token, or by a ticket. Raises UnauthenticatedError."""
+    ticket = in_query or in_cookie
+    if credentials is None and ticket is not None:
+        return await run_in_threadpool(parts.key_ring.redeem, ticket)
+    return await principal(parts, await token(credentials))
+
+
+Watcher = Annotated[Principal, Depends(watcher)]
 Caller = Annotated[Principal, Depends(principal)]
 Database = Annotated[Pool, Depends(pool)]
 
@@ -59,22 +74,38 @@ class Rule:
     def __init__(self, action: Action) -> None:
         self.action = action
 
-    async def __call__(self, caller: Caller) -> Principal:
-        """Return the caller. Raises ForbiddenError."""
-        access.check(caller, self.action)
+    async def __call__(self, request: Request, caller: Caller) -> Principal:
+        """Return the caller. Raises LimitedError and ForbiddenError."""
+        await self.decide(request, caller)
         return caller
+
+    async def decide(
+        self,
+        request: Request,
+        caller: Principal,
+        *,
+        vin: str | None = None,
+        agent_id: str | None = None,
+        partner: str | None = None,
+    ) -> None:
+        """Count the request, then decide whether it may go on. Raises LimitedError, NotFoundError, ForbiddenError."""
+        parts: Resources = request.app.state.resources
+        quota = await run_in_threadpool(limits.take, parts.pool, caller, self.action)
+        request.state.quota = quota
+        limits.check(quota)
+        access.check(caller, self.action, vin=vin, agent_id=agent_id, partner=partner)
 
 
 # A malformed VIN is answered as an unknown vehicle, so the pattern only documents.
-_VinPath = Annotated[str, Path(json_schema_extra={"pattern": VIN_PATTERN}, examples=["KMHSH81C7LU123456"])]
+VinPath = Annotated[str, Path(json_schema_extra={"pattern": VIN_PATTERN}, examples=["KMHSH81C7LU123456"])]
 
 
 class OfVehicle(Rule):
     """The rule of a route about the vehicle of its path."""
 
-    async def __call__(self, caller: Caller, vin: _VinPath) -> str:  # type: ignore[override]
+    async def __call__(self, request: Request, caller: Caller, vin: VinPath) -> str:  # type: ignore[override]
         """Return the VIN. Raises NotFoundError and ForbiddenError."""
-        access.check(caller, self.action, vin=vin)
+        await self.decide(request, caller, vin=vin)
         return vin
 
 
@@ -84,9 +115,9 @@ _AgentPath = Annotated[str, Path(alias="agentId", pattern=r"^[A-Za-z0-9_.\-]{1,1
 class OfAgent(Rule):
     """The rule of a route about the counselor of its path."""
 
-    async def __call__(self, caller: Caller, agent_id: _AgentPath) -> str:  # type: ignore[override]
+    async def __call__(self, request: Request, caller: Caller, agent_id: _AgentPath) -> str:  # type: ignore[override]
         """Return the counselor's id. Raises ForbiddenError and NotFoundError."""
-        access.check(caller, self.action, agent_id=agent_id)
+        await self.decide(request, caller, agent_id=agent_id)
         return agent_id
 
 

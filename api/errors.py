@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api import logs
 from api.access import ForbiddenError, UnauthenticatedError
+from api.limits import LimitedError
 from db.errors import Unavailable
 from rules.errors import (
     BusyError,
@@ -30,6 +31,7 @@ RETRY_AFTER_S = 2
 _STATUS: dict[type[DomainError], HTTPStatus] = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
+    LimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     StaleError: HTTPStatus.PRECONDITION_FAILED,
@@ -99,7 +101,10 @@ def install(app: FastAPI) -> None:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of these error answers."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    everywhere = {429} if 401 in statuses else set()  # noqa: PLR2004 - who has to say who it is, is counted
+    slow = {408} if 413 in statuses else set()  # noqa: PLR2004 - a body may be too large, and too slow
+    told = sorted({*statuses, *everywhere, *slow})
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in told}
 
 
 def of_domain(error: DomainError) -> Response:
@@ -111,7 +116,7 @@ def of_domain(error: DomainError) -> Response:
     if isinstance(error, UnprocessableError):
         return problem(status, error.code, str(error), errors=[_field(error.place, error.field, str(error))])
     current = error.status if isinstance(error, IllegalMoveError) else None
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, BusyError) else None
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, BusyError | LimitedError) else None
     return problem(status, error.code, str(error), current_status=current, headers=headers)
 
 

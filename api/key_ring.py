@@ -1,18 +1,19 @@
 """Who calls: what a request brings becomes a principal, and an open stream's is asked for again."""
 
 import hashlib
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from api.access import Credential, Principal, UnauthenticatedError
 from api.settings import Environment
 from api.tokens import Tokens
-from db import grants, keys
+from db import grants, keys, tickets
 from db.grants import Grant
 from db.keys import ApiKey
 from db.pool import Connection, Pool
@@ -22,6 +23,8 @@ from schemas.demo import DEMO_TOKEN
 BELIEVED_S = 3.0
 """So long may an answer of the database be used again: a key that is revoked lets nobody in for longer."""
 _SEEN_MOST = 10_000
+TICKET_LASTS = timedelta(seconds=30)
+_CREDENTIAL = TypeAdapter(Credential)
 LONGEST = 4096
 """Characters of a key or token; nothing longer is looked at."""
 _DOTS = 2
@@ -57,6 +60,25 @@ class KeyRing:
         while len(self._seen) > _SEEN_MOST:
             self._seen.popitem(last=False)
         return principal
+
+    def issue(self, caller: Principal) -> tuple[str, datetime]:
+        """Return a ticket that opens one stream in the caller's place, and when it is too old for that."""
+        ticket, expires_at = f"st_{secrets.token_hex(32)}", datetime.now(UTC) + TICKET_LASTS
+        said = _CREDENTIAL.dump_python(caller.credential, mode="json")
+        with self._pool.connection() as conn:
+            tickets.put(conn, ticket, secret=self._secret.get_secret_value(), credential=said, expires_at=expires_at)
+        return ticket, expires_at
+
+    def redeem(self, ticket: str) -> Principal:
+        """Return whose ticket it is, with the rights of now; it is used up. Raises UnauthenticatedError."""
+        if len(ticket) <= LONGEST:
+            with self._pool.connection() as conn:
+                said = tickets.take(conn, ticket, secret=self._secret.get_secret_value(), now=datetime.now(UTC))
+                credential = _CREDENTIAL.validate_python(said) if said is not None else None
+                principal = self._present(conn, [credential]).get(credential) if credential else None
+            if principal is not None:
+                return principal
+        raise UnauthenticatedError("TICKET_UNKNOWN", "expected a ticket that was not used yet, within 30 seconds")
 
     def still_valid(self, principals: Collection[Principal]) -> list[bool]:
         """Tell of each principal whether it has the same rights as before, as the database tells now."""
@@ -112,6 +134,8 @@ def holder(key: ApiKey | None, *, now: datetime) -> Principal:
         agent_id=key.agent_id,
         partner=key.partner,
         expires_at=key.expires_at,
+        own_requests_per_minute=key.requests_per_minute,
+        own_streams=key.streams,
     )
 
 

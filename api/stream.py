@@ -44,7 +44,7 @@ async def open_stream(
     """Return a stream of the service's events that the caller may see.
 
     Registered with the hub before the first header is sent: what happens from then on is not missed.
-    Raises UnavailableError while the event reader does not run.
+    Raises UnavailableError while the event reader does not run, LimitedError where the caller has too many open.
     """
 
     def wants(event: Event) -> bool:
@@ -56,10 +56,10 @@ async def open_stream(
         if last_event_id:
             known = await run_in_threadpool(_known_range, parts.pool)
             start = begin_at(last_event_id, known, position=subscription.position)
+        await parts.open_streams.add(subscription, caller)
     except BaseException:
         parts.hub.unsubscribe(subscription)
         raise
-    parts.open_streams.add(subscription, caller)
     return _Response(parts, _Stream(parts, subscription, start))
 
 

@@ -31,6 +31,8 @@ class ApiKey:
     partner: str | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    requests_per_minute: int | None
+    streams: int | None
 
 
 def new_token() -> str:
@@ -60,6 +62,8 @@ def put(
     agent_id: str | None = None,
     partner: str | None = None,
     expires_at: datetime | None = None,
+    requests_per_minute: int | None = None,
+    streams: int | None = None,
 ) -> int:
     """Store a key by its hash and return its number; the same key again gets the new rights."""
     row = conn.execute(
@@ -74,6 +78,8 @@ def put(
             "agent_id": agent_id,
             "partner": partner,
             "expires_at": expires_at,
+            "requests_per_minute": requests_per_minute,
+            "streams": streams,
         },
     ).fetchone()
     assert row is not None  # noqa: S101 - INSERT … RETURNING always returns

@@ -33,7 +33,10 @@ class Terms:
     events: timedelta = REPLAY_SPAN
     idempotent_answers: timedelta = idempotency.KEPT
     operations_samples: timedelta = timedelta(days=1)
+    request_counts: timedelta = timedelta(hours=1)
+    stream_tickets: timedelta = timedelta(minutes=1)
     processes: timedelta = timedelta(hours=1)
+    open_streams: timedelta = timedelta(hours=1)
 
 
 CHUNKED = ("vehicle_status", "engine_events")

@@ -26,3 +26,10 @@ class WhoAmI(Wire):
     agent_id: str | None
     partner: str | None
     expires_at: Instant | None
+
+
+class StreamTicket(Wire):
+    """What opens one stream, until it is used or this instant has come."""
+
+    ticket: str
+    expires_at: Instant

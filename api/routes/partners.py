@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 
 from api import access, logs
 from api.access import Action, Principal
@@ -31,11 +31,11 @@ AS_PRINTED = ":partner"
 class _OfPartner(Rule):
     """The rule of a route about the partner of its path."""
 
-    async def __call__(self, caller: Caller, partner: _PartnerPath) -> str:  # type: ignore[override]
+    async def __call__(self, request: Request, caller: Caller, partner: _PartnerPath) -> str:  # type: ignore[override]
         """Return the partner. Raises NotFoundError."""
         if partner == AS_PRINTED and caller.partner is not None:
             partner = caller.partner
-        access.check(caller, self.action, partner=partner)
+        await self.decide(request, caller, partner=partner)
         return partner
 
 

@@ -1,20 +1,24 @@
 """The event streams of SOS, RSA and curfew."""
 
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse
 
 from api import access
 from api.access import Action, Principal
-from api.deps import Caller, Parts, ReadableVin, Rule, known_vehicle
+from api.deps import TICKET_COOKIE, Parts, Rule, VinPath, Watcher, known_vehicle
 from api.errors import documented
 from api.examples import streamed
+from api.key_ring import TICKET_LASTS
 from api.resources import Resources
 from api.routes import BASE, CHILDCARE
+from api.settings import Environment
 from api.stream import open_stream
 from schemas import curfew
+from schemas.access import StreamTicket
 from schemas.incident import Service
 
 router = APIRouter()
@@ -24,12 +28,26 @@ class _OfAny(Rule):
     """The rule of a stream of all that the caller may see, narrowed to one vehicle or not."""
 
     async def __call__(  # type: ignore[override]
-        self, caller: Caller, vin: Annotated[str | None, Query(description="only this vehicle's events")] = None
+        self,
+        request: Request,
+        caller: Watcher,
+        vin: Annotated[str | None, Query(description="only this vehicle's events")] = None,
     ) -> tuple[Principal, str | None]:
         """Return the caller and the vehicle. Raises ForbiddenError and NotFoundError."""
-        access.check(caller, self.action)
+        await self.decide(request, caller)
         if vin is not None:
             access.check(caller, Action.READ_VEHICLE, vin=vin)
+        return caller, vin
+
+
+class _OfOne(Rule):
+    """The rule of a stream of the vehicle of its path."""
+
+    async def __call__(  # type: ignore[override]
+        self, request: Request, caller: Watcher, vin: VinPath
+    ) -> tuple[Principal, str]:
+        """Return the caller and the vehicle. Raises NotFoundError and ForbiddenError."""
+        await self.decide(request, caller, vin=vin)
         return caller, vin
 
 
@@ -41,6 +59,32 @@ async def _resume_after(
     in_query: Annotated[str | None, Query(alias="lastEventId", description="the same without a header")] = None,
 ) -> str | None:
     return last_event_id or in_query
+
+
+@router.post(
+    "/api/v1/stream-tickets",
+    tags=["Access"],
+    status_code=HTTPStatus.CREATED,
+    responses=documented(401, 403, 503),
+    summary="Ticket for one stream",
+)
+def post_ticket(
+    caller: Annotated[Principal, Depends(Rule(Action.WATCH))], parts: Parts, response: Response
+) -> StreamTicket:
+    """Give a browser what opens one stream within 30 seconds: as `?ticket=`, or by the cookie that comes with it."""
+    ticket, expires_at = parts.key_ring.issue(caller)
+    response.headers["Cache-Control"] = "no-store"
+    response.set_cookie(
+        TICKET_COOKIE,
+        ticket,
+        max_age=round(TICKET_LASTS.total_seconds()),
+        path="/api/v1",
+        httponly=True,
+        samesite="strict",
+        # The demo speaks plain HTTP on loopback, where not every browser keeps a cookie that is for HTTPS only.
+        secure=parts.settings.environment is Environment.PRODUCTION,
+    )
+    return StreamTicket(ticket=ticket, expires_at=expires_at)
 
 
 ResumeAfter = Annotated[str | None, Depends(_resume_after)]
@@ -84,9 +128,10 @@ async def rsa_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfte
     summary="Curfew Real-time Event Reception (SSE)",
 )
 async def vehicle_curfew_events(
-    parts: Parts, caller: Caller, resume_after: ResumeAfter, vin: ReadableVin
+    parts: Parts, watched: Annotated[tuple[Principal, str], Depends(_OfOne(Action.WATCH))], resume_after: ResumeAfter
 ) -> EventSourceResponse:
     """Violations and exceptions of one vehicle as they begin, change and end."""
+    caller, vin = watched
     await run_in_threadpool(_check_known, parts, vin)
     return await open_stream(parts, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
 

@@ -54,6 +54,23 @@ DELETE FROM operations_samples WHERE sampled_at IN (
     SELECT sampled_at FROM operations_samples WHERE sampled_at < %(before)s
     ORDER BY sampled_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
 
+-- name: request_counts
+DELETE FROM request_counts WHERE (who, policy) IN (
+    SELECT who, policy FROM request_counts WHERE began_at < %(before)s LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: open_streams
+-- Those of processes that were killed; what is open may be open for long.
+DELETE FROM open_streams WHERE stream_id IN (
+    SELECT stream_id FROM open_streams s
+    WHERE opened_at < %(before)s AND NOT EXISTS (SELECT FROM processes p WHERE p.name = s.process)
+    ORDER BY stream_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: stream_tickets
+-- Those that nobody has used.
+DELETE FROM stream_tickets WHERE ticket_hash IN (
+    SELECT ticket_hash FROM stream_tickets WHERE expires_at < %(before)s
+    ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
 -- name: processes
 DELETE FROM processes WHERE name IN (
     SELECT name FROM processes WHERE beat_at < %(before)s LIMIT %(limit)s FOR UPDATE SKIP LOCKED);

@@ -64,6 +64,7 @@ BODIES: dict[str, Any] = {
     "GET //api/v1/childcare/curfew/events": None,
     "GET //api/v1/childcare/curfew/templates": None,
     "GET //api/v1/me": None,
+    "POST //api/v1/stream-tickets": None,
     "GET /incidents": None,
     "GET /sos/agents": None,
     "GET /partners": None,

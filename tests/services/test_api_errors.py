@@ -42,21 +42,40 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"{",
-        b"",
-        b'{"a": }',
-        b"\xff\xfe",
-        b"[" * 30_000,
-        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
-        b'{"passengerCount": ' + b"9" * 5_000 + b"}",
-    ],
-    ids=["cut", "empty", "no value", "no UTF-8", "deep", "deep and closed", "long number"],
+    [b"{", b"", b'{"a": }', b"\xff\xfe", b'{"passengerCount": ' + b"9" * 5_000 + b"}"],
+    ids=["cut", "empty", "no value", "no UTF-8", "long number"],
 )
 def test_what_is_no_json_is_400_or_422(api: Api, content: bytes) -> None:
     response = raw(api, content)
     assert response.status_code in {400, 422}
     problem(response, response.status_code, "MALFORMED_JSON" if response.status_code == 400 else "INVALID")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 30_000,
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b'{"unknown": ' + b"[" * 32 + b"]" * 32 + b"}",
+    ],
+    ids=["deep", "deep and closed", "one too deep"],
+)
+def test_json_that_is_nested_too_deep_is_400(api: Api, content: bytes) -> None:
+    problem(raw(api, content), 400, "JSON_TOO_DEEP")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"unknown": ' + b"[" * 31 + b"]" * 31 + b"}",
+        b'{"description": "' + b"[{" * 900 + b'"}',
+        b'{"description": "' + b'\\"[[' * 400 + b'"}',
+        b'{"unknown": [' + b",".join([b"[[]]"] * 100) + b"]}",
+    ],
+    ids=["just", "in a string", "behind quotation marks in a string", "wide"],
+)
+def test_json_that_only_looks_deep_is_taken(api: Api, content: bytes) -> None:
+    assert raw(api, content).status_code == 201
 
 
 @pytest.mark.parametrize(

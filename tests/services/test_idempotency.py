@@ -20,7 +20,9 @@ from tests.services.test_api_access import BODIES, ROUTES
 
 SOS = f"/vehicles/{VIN}/sos"
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
-POSTS = [route for route in ROUTES if route.startswith("POST ")]
+TICKETS = "POST //api/v1/stream-tickets"
+"""Each is for one stream, and kept nowhere in the clear: there is nothing to answer again."""
+POSTS = [route for route in ROUTES if route.startswith("POST ") and route != TICKETS]
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ def post(api: Api, path: str, body: Any, key: str = KEY, **kwargs: Any) -> Any:
 
 def place(route: str) -> str:
     path = route.split(" ")[1]
-    return path.replace("{vin}", VIN).replace("{partner}", PARTNER).replace("{agentId}", AGENT)
+    path = path.replace("{vin}", VIN).replace("{partner}", PARTNER).replace("{agentId}", AGENT)
+    return path.replace("{quarantineId}", "1")
 
 
 def presses(api: Api) -> int:

@@ -38,6 +38,9 @@ WRITTEN = {
     "idempotent_answers": "INSERT INTO idempotent_answers (request_hash, fingerprint, status, media_type, body,"
     " answered_at) VALUES (sha256(%(id)s::text::bytea), '', 200, 't', '', %(at)s)",
     "operations_samples": "INSERT INTO operations_samples VALUES (%(at)s, '{}', 0, 0)",
+    "request_counts": "INSERT INTO request_counts VALUES (%(id)s::text, 'requests', %(at)s, 1)",
+    "stream_tickets": "INSERT INTO stream_tickets VALUES (sha256(%(id)s::text::bytea), '{}', %(at)s)",
+    "open_streams": "INSERT INTO open_streams (who, process, opened_at) VALUES ('key:1', 'killed', %(at)s)",
     "processes": "INSERT INTO processes (name, started_at, beat_at, ready, figures)"
     " VALUES (%(id)s::text, %(at)s, %(at)s, true, '{}')",
 }
