@@ -28,7 +28,7 @@ def show(
     table = Table("process", "ready", "last beat", "since", "figures")
     now = datetime.now(UTC)
     for process in _read():
-        figures = ", ".join(f"{name} {value}" for name, value in sorted(process.figures.items()))
+        figures = ", ".join(f"{name} {value}" for name, value in sorted(process.figures.items()) if name != "jobs")
         age = (now - process.beat_at).total_seconds()
         table.add_row(
             process.name,

@@ -18,6 +18,8 @@ from nicegui.client import Client, ClientConnectionTimeout
 from console.board import Viewer
 from console.guard import Guard
 from console.pages.center import CenterPage
+from console.pages.guardian import GuardianPage
+from console.pages.operator import OperatorPage
 from console.public_api import ApiRefused
 from console.sessions import COOKIE, NoPageError, Session, Sessions
 from console.settings import ConsoleSettings
@@ -141,6 +143,24 @@ def _add_pages(settings: ConsoleSettings, sessions: Sessions) -> None:
             return _elsewhere(session)
         client = ui.context.client
         await _live(session, client, CenterPage(session, settings, client, cid=cid))
+        return None
+
+    @ui.page("/guardian", title=f"{say('nav.guardian')} · {say('title')}")
+    async def guardian(request: Request, vin: str | None = None) -> Response | None:
+        session = sessions.find(request.cookies.get(COOKIE))
+        if session is None or not session.sees_family:
+            return _elsewhere(session)
+        client = ui.context.client
+        await _live(session, client, GuardianPage(session, client, vin=vin))
+        return None
+
+    @ui.page("/operator", title=f"{say('nav.operator')} · {say('title')}")
+    async def operator(request: Request) -> Response | None:
+        session = sessions.find(request.cookies.get(COOKIE))
+        if session is None or not session.sees_operation:
+            return _elsewhere(session)
+        client = ui.context.client
+        await _live(session, client, OperatorPage(session, client))
         return None
 
 

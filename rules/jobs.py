@@ -6,6 +6,7 @@ The only place in rules that reads the clock, beside the sender of webhooks.
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
@@ -23,6 +24,7 @@ from rules.apply import commands, curfew, overdue, presence, sos
 from rules.logs import brief
 from rules.sender import WebhookSender
 from rules.settings import RulesSettings
+from schemas.base import format_instant
 
 log = structlog.get_logger()
 
@@ -97,6 +99,16 @@ PRUNED_EVERY = timedelta(minutes=1)
 """Often, and each time only a little."""
 
 
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """How often a job runs, and its last run while this process led: when, how long, and the failures so far."""
+
+    every_s: float
+    ran_at: str | None = None
+    took_s: float | None = None
+    failures: int = 0
+
+
 class Elected:
     """This process's part: it number events and runs the jobs while it leads, and stands by while another does."""
 
@@ -106,6 +118,7 @@ class Elected:
         self._started_at = datetime.now(UTC)
         self._numbered = 0
         self.leading = False
+        self._runs: dict[str, JobRun] = {}
         self._webhooks = WebhookSender(settings, lambda: self.leading)
 
     def run(self, stopping: Event) -> None:
@@ -115,6 +128,7 @@ class Elected:
         scheduler = BackgroundScheduler(timezone=UTC, job_defaults=once_but_late)
         for job, every in (JOBS | {self._prune: PRUNED_EVERY}).items():
             scheduler.add_job(self._run_job, "interval", [job], seconds=every.total_seconds())
+            self._runs[_named(job)] = JobRun(every_s=every.total_seconds())
         scheduler.add_job(self._beat, "interval", seconds=2, next_run_time=datetime.now(UTC))
         scheduler.start()
         self._webhooks.start()
@@ -158,22 +172,32 @@ class Elected:
     def _run_job(self, job: Job) -> None:
         if not self.leading:
             return
+        now, failed = datetime.now(UTC), 0
         try:
-            with connect(self._url, name=f"rules-{job.__name__.lstrip('_')}") as conn:
-                job(conn, datetime.now(UTC))
+            with connect(self._url, name=f"rules-{_named(job)}") as conn:
+                job(conn, now)
         except DatabaseError as error:
-            log.warning("job_failed", job=job.__name__.lstrip("_"), error=brief(error))
+            failed = 1
+            log.warning("job_failed", job=_named(job), error=brief(error))
+        run = self._runs[_named(job)]
+        took_s = round((datetime.now(UTC) - now).total_seconds(), 3)
+        self._runs[_named(job)] = JobRun(run.every_s, format_instant(now), took_s, run.failures + failed)
 
     def _beat(self) -> None:
+        jobs = {name: asdict(run) for name, run in list(self._runs.items())}
         beat = Process(
             name=f"rules@{socket.gethostname()}:{os.getpid()}",
             started_at=self._started_at,
             beat_at=datetime.now(UTC),
             ready=True,
-            figures={"leading": self.leading, "events_numbered": self._numbered},
+            figures={"leading": self.leading, "events_numbered": self._numbered, "jobs": jobs},
         )
         try:
             with connect(self._url, name="rules-heartbeat", autocommit=True, answer_within_s=PROMPT_WITHIN_S) as conn:
                 processes.beat(conn, beat)
         except DatabaseError as error:
             log.warning("heartbeat_failed", error=brief(error))
+
+
+def _named(job: Job) -> str:
+    return job.__name__.lstrip("_")

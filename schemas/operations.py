@@ -51,10 +51,24 @@ class ProcessEntry(Wire):
     figures: dict[str, object]
 
 
+class JobEntry(Wire):
+    """A scheduled job of the leading rules process: when it last ran, and how long that took.
+
+    `failures` counts since that process started; a job that has not run yet has no times.
+    """
+
+    name: str
+    every_seconds: float
+    last_run: Instant | None
+    took_seconds: float | None
+    failures: int
+
+
 class ProcessList(Wire):
-    """The processes of the last hour, by name."""
+    """The processes of the last hour, by name, and the jobs of the one that leads."""
 
     processes: tuple[ProcessEntry, ...]
+    jobs: tuple[JobEntry, ...]
 
 
 class OperationsSample(Wire):

@@ -33,7 +33,26 @@ def quarantine_entry(item: Quarantined) -> wire.QuarantineEntry:
     )
 
 
-def process_entry(process: Process, *, now: datetime) -> wire.ProcessEntry:
+def process_list(found: Sequence[Process], *, now: datetime) -> wire.ProcessList:
+    """Return the processes, and the jobs of the one that leads."""
+    leading = [p for p in found if now - p.beat_at < STALE_AFTER and p.figures.get("leading")]
+    jobs = leading[0].figures.get("jobs", {}) if leading else {}
+    return wire.ProcessList(
+        processes=tuple(_process_entry(process, now=now) for process in found),
+        jobs=tuple(
+            wire.JobEntry(
+                name=name,
+                every_seconds=job["every_s"],
+                last_run=job["ran_at"],
+                took_seconds=job["took_s"],
+                failures=job["failures"],
+            )
+            for name, job in sorted(jobs.items())
+        ),
+    )
+
+
+def _process_entry(process: Process, *, now: datetime) -> wire.ProcessEntry:
     """Return a process; its name begins with its kind, as ingest@host:123."""
     return wire.ProcessEntry(
         name=process.name,
@@ -42,7 +61,7 @@ def process_entry(process: Process, *, now: datetime) -> wire.ProcessEntry:
         ready=process.ready,
         started_at=process.started_at,
         beat_at=process.beat_at,
-        figures=process.figures,
+        figures={name: figure for name, figure in process.figures.items() if name != "jobs"},
     )
 
 

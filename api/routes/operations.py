@@ -102,7 +102,7 @@ def get_processes(pool: Database) -> wire.ProcessList:
     now = datetime.now(UTC)
     with pool.connection() as conn:
         found = processes.list_all(conn)
-    return wire.ProcessList(processes=tuple(answers.process_entry(process, now=now) for process in found))
+    return answers.process_list(found, now=now)
 
 
 @router.get(

@@ -1,7 +1,8 @@
 """The call center: open incidents, one of them whole, and what can be done with it."""
 
 import asyncio
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nicegui import background_tasks, ui
@@ -10,15 +11,28 @@ from nicegui.client import Client
 from console import actions
 from console.actions import Action, Choices, Subject
 from console.pages.frame import Frame, tag
-from console.parts.elements import ActionForm, IncidentDetail, IncidentList
+from console.parts.elements import ActionForm, IncidentDetail, IncidentList, LiveMap
 from console.public_api import SAFETY, ApiRefused, Json
 from console.sessions import Session
 from console.settings import ConsoleSettings
 from console.texts import say
-from schemas.base import format_instant
+from schemas.base import format_instant, parse_instant
 
 _LOOK_AGAIN_S = 5.0
+_ROUTE_MINUTES = 15
+_OLD_AFTER = timedelta(minutes=5)
 _CONFLICTS = frozenset({409, 412})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An incident as it was read: its line, its status answer with ETag, the vehicle's state and its last positions."""
+
+    row: Json
+    incident: Json
+    vehicle: Json | None
+    route: list[Json]
+    etag: str | None
 
 
 class CenterPage:
@@ -38,8 +52,10 @@ class CenterPage:
             self._list = IncidentList(settings, me=session.who.agent_id, chosen=cid).classes("pane")
             with tag("div").classes("pane"):
                 self._detail = IncidentDetail(settings)
+            self._map = LiveMap(settings).classes("pane")
             self._form = ActionForm()
         self._list.on_choose(self._choose)
+        self._map.on_choose(self._choose)
         self._detail.on_act(self._act)
         self._form.on_said(self._said)
 
@@ -50,16 +66,19 @@ class CenterPage:
         await self._read_choices()
         if self._cid is not None:
             await self._look()
-        ui.timer(_LOOK_AGAIN_S, self._look)  # the vehicle's state has no events
+        ui.timer(_LOOK_AGAIN_S, self._look_again)  # the vehicle's state has no events
 
     def replaced(self) -> None:
         """Show the whole board."""
-        self._list.replace(list(self._session.board.rows.values()))
+        rows = list(self._session.board.rows.values())
+        self._list.replace(rows)
+        self._map.replace(rows)
         self._look_soon()
 
     def changed(self, rows: list[Json], gone: list[str]) -> None:
         """Show what has changed."""
         self._list.change(rows, gone)
+        self._map.change(rows, gone)
         if self._cid in {*gone, *(row["cid"] for row in rows)}:
             self._look_soon()
 
@@ -76,6 +95,7 @@ class CenterPage:
 
     async def _choose(self, cid: str) -> None:
         self._cid = cid
+        self._list.show(cid)
         self._client.run_javascript(f"history.replaceState(null, '', '/center?cid=' + encodeURIComponent({cid!r}))")
         await self._look()
 
@@ -83,9 +103,13 @@ class CenterPage:
         if self._cid is not None:
             background_tasks.create(self._look(), name="console-look")
 
+    async def _look_again(self) -> None:
+        if self._client.has_socket_connection:  # nobody looks at a page that has lost it
+            await self._look()
+
     async def _look(self) -> None:
         """Read the chosen incident and show it."""
-        if self._cid is None:
+        if self._cid is None or self._client.is_deleted:
             return
         async with self._reading:
             cid = self._cid
@@ -96,23 +120,26 @@ class CenterPage:
                     self._session.board.end()
                 return  # it stays as it was; the head line tells that the connection is lost
             if cid == self._cid and not self._client.is_deleted:
-                self._show(*found)
+                self._show(found)
 
-    async def _read(self, cid: str) -> tuple[Json, Json, Json | None, str | None]:
+    async def _read(self, cid: str) -> Found:
         listed = (await self._api.get(f"{SAFETY}/incidents", cid=cid))["incidents"]
         if not listed:
             raise ApiRefused("no such incident", status=404)
         row = listed[0]
         path = f"{SAFETY}/vehicles/{row['vin']}/{row['service'].lower()}/status"
-        (incident, etag), vehicles = await asyncio.gather(
-            self._api.read(path, cid=cid), self._api.get("/api/v1/vehicles", vin=row["vin"], limit=1)
+        (incident, etag), vehicles, track = await asyncio.gather(
+            self._api.read(path, cid=cid),
+            self._api.get("/api/v1/vehicles", vin=row["vin"], limit=1),
+            self._api.get(f"/api/v1/vehicles/{row['vin']}/track", minutes=_ROUTE_MINUTES),
         )
-        return row, incident, next(iter(vehicles["vehicles"]), None), etag
+        return Found(row, incident, next(iter(vehicles["vehicles"]), None), track["points"], etag)
 
-    def _show(self, row: Json, incident: Json, vehicle: Json | None, etag: str | None) -> None:
-        self._incident, self._etag = incident, etag
-        subject = self._subject(row["service"], incident)
-        self._detail.show(incident, row, vehicle, actions.buttons(actions.offered(subject)))
+    def _show(self, found: Found) -> None:
+        self._incident, self._etag = found.incident, found.etag
+        subject = self._subject(found.row["service"], found.incident)
+        self._detail.show(found.incident, found.row, found.vehicle, actions.buttons(actions.offered(subject)))
+        self._map.focus(_focus(found))
 
     def _subject(self, service: str, incident: Json) -> Subject:
         return Subject(service, incident, self._session.who, format_instant(datetime.now(UTC)))
@@ -165,3 +192,30 @@ class CenterPage:
             tuple((one["agentId"], f"{one['name']} · {one['agentId']}") for one in agents["agents"]),
             tuple((one["partner"], one["name"]) for one in partners["partners"]),
         )
+
+
+def _focus(found: Found) -> Json:
+    """Return what the map shows of an incident."""
+    tracking = found.incident.get("locationTracking") or {}
+    provider = found.incident.get("provider") or {}
+    return {
+        "cid": found.row["cid"],
+        "incident": _place(found.row["location"]),
+        "vehicle": _vehicle_place(found.vehicle),
+        "route": found.route,
+        "partner": _place(tracking.get("currentLocation"), name=provider.get("name") or found.row["partner"]),
+        "destination": _place(tracking.get("destination"), name=(tracking.get("destination") or {}).get("address")),
+    }
+
+
+def _place(said: Json | None, **more: object) -> Json | None:
+    if said is None or said["latitude"] is None or said["longitude"] is None:
+        return None
+    return {"latitude": said["latitude"], "longitude": said["longitude"], **more}
+
+
+def _vehicle_place(vehicle: Json | None) -> Json | None:
+    if vehicle is None or vehicle["asOf"] is None:
+        return None
+    old = vehicle["online"] is False or datetime.now(UTC) - parse_instant(vehicle["asOf"]) > _OLD_AFTER
+    return _place(vehicle["location"], heading=vehicle["heading"], old=old)

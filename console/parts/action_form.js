@@ -15,6 +15,22 @@ export default {
               <option v-for="[value, label] in f.choices" :key="value" :value="value">{{ label }}</option>
             </select>
             <textarea v-else-if="f.kind === 'area'" :id="'f-' + f.name" v-model="values[f.name]" rows="3" maxlength="2000" :required="f.required"></textarea>
+            <div v-else-if="f.kind === 'checks'" :id="'f-' + f.name" class="checks" role="group" :aria-label="f.label">
+              <label v-for="[value, label] in f.choices" :key="value"><input type="checkbox" :value="value" v-model="values[f.name]">{{ label }}</label>
+            </div>
+            <div v-else-if="f.kind === 'windows'" :id="'f-' + f.name" class="windows">
+              <fieldset v-for="(w, i) in values[f.name]" :key="i">
+                <span><label :for="'w-start-' + i">{{ f.from }}</label><input :id="'w-start-' + i" type="time" v-model="w.start" required></span>
+                <span><label :for="'w-end-' + i">{{ f.until }}</label><input :id="'w-end-' + i" type="time" v-model="w.end" required></span>
+                <button v-if="values[f.name].length > 1" type="button" class="button quiet" :aria-label="f.remove" :title="f.remove" @click="values[f.name].splice(i, 1)">✕</button>
+                <div class="checks days"><label v-for="[value, label] in f.days" :key="value"><input type="checkbox" :value="value" v-model="w.days">{{ label }}</label></div>
+              </fieldset>
+              <button v-if="values[f.name].length < 14" type="button" class="button quiet" @click="values[f.name].push({ start: '22:00', end: '06:00', days: [] })">{{ f.add }}</button>
+            </div>
+            <template v-else-if="f.kind === 'listed'">
+              <input :id="'f-' + f.name" type="text" :list="'l-' + f.name" v-model="values[f.name]" :required="f.required">
+              <datalist :id="'l-' + f.name"><option v-for="value in f.choices" :key="value" :value="value"></option></datalist>
+            </template>
             <input v-else-if="f.kind === 'flag'" :id="'f-' + f.name" type="checkbox" v-model="values[f.name]">
             <input v-else-if="f.kind === 'instant'" :id="'f-' + f.name" type="datetime-local" step="60" v-model="values[f.name]" :required="f.required">
             <input v-else-if="f.kind === 'number'" :id="'f-' + f.name" type="number" step="any" :min="f.min" :max="f.max" v-model="values[f.name]" :required="f.required">
@@ -35,7 +51,7 @@ export default {
     open(form) {
       this.values = {};
       for (const f of form.fields)
-        this.values[f.name] = f.kind === "flag" ? Boolean(f.value) : f.kind === "instant" ? wall(f.value) : (f.value ?? "");
+        this.values[f.name] = f.kind === "flag" ? Boolean(f.value) : f.kind === "windows" || f.kind === "checks" ? structuredClone(f.value) : f.kind === "instant" ? wall(f.value) : (f.value ?? "");
       Object.assign(this, { form, errors: {}, problem: "", busy: false });
       this.$nextTick(() => this.$refs.dialog.open || this.$refs.dialog.showModal());
     },
@@ -53,7 +69,7 @@ export default {
       for (const f of this.form.fields) {
         const value = this.values[f.name];
         if (f.when && !this.values[f.when]) continue;
-        if (f.kind === "flag") said[f.name] = value;
+        if (f.kind === "flag" || f.kind === "windows" || f.kind === "checks") said[f.name] = value;
         else if (value !== "" && value != null)
           said[f.name] = f.kind === "instant" ? new Date(value).toISOString().replace(/\.\d+Z/, "Z") : f.kind === "number" ? Number(value) : value;
       }

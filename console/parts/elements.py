@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from nicegui.element import Element
+from nicegui.elements import echart, leaflet
 from nicegui.events import GenericEventArguments
 
+from console.places import PLACES
 from console.public_api import Json
 from console.settings import ConsoleSettings
 from console.texts import said
 from schemas.base import format_instant
+
+_LEAFLET = Path(leaflet.__file__).parent / "dist"
+"""Leaflet as NiceGUI brings it; importing its package, and that of ECharts, makes both known to the pages."""
+_ = echart
 
 
 class IncidentList(Element, component="incident_list.js", esm={"tcu-console": "lib"}):
@@ -63,6 +70,45 @@ class IncidentDetail(Element, component="incident_detail.js"):
         self.on("act", lambda event: acted(str(event.args)))
 
 
+class LiveMap(Element, component="live_map.js"):
+    """Where open incidents are, and one of them with vehicle, route and partner."""
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        super().__init__()
+        self.add_resource(_LEAFLET)
+        self.props.update(
+            {
+                "t": said("map", "kind"),
+                "places": PLACES if settings.console_tile_url is None else (),
+                "tile-url": settings.console_tile_url,
+                "attribution": settings.console_tile_attribution,
+            }
+        )
+
+    def replace(self, rows: Sequence[Json]) -> None:
+        """Show these incidents and no others."""
+        self.run_method("replace", [_spot(row) for row in rows])
+
+    def change(self, rows: Sequence[Json], gone: Sequence[str]) -> None:
+        """Show these too, or as they are now, and those no longer."""
+        self.run_method("change", [_spot(row) for row in rows], list(gone))
+
+    def focus(self, what: Json) -> None:
+        """Show one incident: `cid`, `incident`, `vehicle`, `partner` and `destination` as places, `route` as points."""
+        self.run_method("focus", what)
+
+    def on_choose(self, chosen: Callable[[str], Any]) -> None:
+        """Call with the cid that the viewer chose."""
+        self.on("choose", lambda event: chosen(str(event.args)))
+
+
+def _spot(row: Json) -> Json:
+    """Return what the map needs of an incident's line."""
+    return {
+        name: row[name] for name in ("cid", "vin", "service", "kind", "urgency", "status", "customerName", "location")
+    }
+
+
 class ActionForm(Element, component="action_form.js"):
     """A dialog that asks for what an action needs."""
 
@@ -85,6 +131,47 @@ class ActionForm(Element, component="action_form.js"):
             return heard(str(event.args["name"]), dict(event.args["values"]))
 
         self.on("said", handle)
+
+
+class CurfewWeek(Element, component="curfew_week.js"):
+    """The curfew of a week, as `console.week.week` gives it."""
+
+    def __init__(self, days: Sequence[Json], *, today: str) -> None:
+        super().__init__()
+        self.props.update({"t": said("week"), "days": list(days), "today": today})
+
+
+class Plot(Element, component="plot.js"):
+    """A small plot: "lines" over time or "bars" over names."""
+
+    def __init__(self, title: str, *, kind: str, unit: str = "", height: int = 150) -> None:
+        super().__init__()
+        self.props.update({"title": title, "kind": kind, "unit": unit, "height": height})
+
+    def show(self, data: Json) -> None:
+        """Show `series` of `name`, `colour` (a name of the page's colours) and `data`; bars have `names` too."""
+        self.run_method("show", data)
+
+
+class DataTable(Element, component="data_table.js"):
+    """A table; `columns` have key, label and kind: "", "moment", "age", "mark", "code", "number" or "button"."""
+
+    def __init__(self, columns: Sequence[tuple[str, str, str]], *, empty: str) -> None:
+        super().__init__()
+        self.props.update(
+            {
+                "columns": [{"key": key, "label": label, "kind": kind} for key, label, kind in columns],
+                "empty": empty,
+            }
+        )
+
+    def show(self, rows: Sequence[Json]) -> None:
+        """Show these rows, each with an `id`; a mark has `text` and `look`."""
+        self.run_method("show", list(rows))
+
+    def on_act(self, acted: Callable[[str], Any]) -> None:
+        """Call with the id of the row whose button was pressed."""
+        self.on("act", lambda event: acted(str(event.args)))
 
 
 class Moment(Element, component="moment.js"):

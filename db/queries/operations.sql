@@ -1,8 +1,8 @@
 -- name: sample
--- Keeps what the processes measured just now; those that are dead by their heartbeat are left out.
+-- Keeps what the processes measured just now, without their jobs; those that are dead by their heartbeat are left out.
 INSERT INTO operations_samples (sampled_at, processes, connected_vehicles, quarantined)
 SELECT %(at)s,
-       (SELECT coalesce(jsonb_object_agg(name, figures), '{}') FROM processes WHERE beat_at >= %(alive_since)s),
+       (SELECT coalesce(jsonb_object_agg(name, figures - 'jobs'), '{}') FROM processes WHERE beat_at >= %(alive_since)s),
        (SELECT count(*) FROM vehicle_presence WHERE online),
        (SELECT count(*) FROM quarantine WHERE replayed_at IS NULL)
 ON CONFLICT (sampled_at) DO NOTHING;

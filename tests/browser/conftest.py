@@ -1,8 +1,8 @@
 """The whole product and a real browser: broker, worker, rules, API and console on a database of the module's own."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -22,10 +22,12 @@ from schemas.curfew import ConsentRequest
 from stack.broker import Broker
 from stack.places import free_port
 from stack.postgres import Postgres
+from stack.server import Server
 from tests.api import AGENT, OPERATOR, VIN, Api, serving
 from tests.processes import end_sessions, is_ready, product_process, worker_environment
 from tests.wire import Wire, wire
 
+expect.set_options(timeout=20_000)  # what is expected comes at once on a quiet machine, and late on a busy one
 OTHER_AGENT = "AGENT_002"
 TOKENS = {
     "operator": OPERATOR,
@@ -56,42 +58,39 @@ def site(
     logs = tmp_path_factory.mktemp("site")
     with connect(postgres_server.url, name="tests", autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template}".encode())
-    url = postgres_server.database_url(name)
-    worker = product_process(
-        "ingest",
-        worker_environment(broker, pki_dir, url),
-        log=logs / "ingest.log",
-        ready=lambda: is_ready(url, "ingest", worker.pid),
-    )
-    rules = product_process(
-        "rules", {"TCU_DATABASE_URL": url}, log=logs / "rules.log", ready=lambda: is_ready(url, "rules", rules.pid)
-    )
-    try:
-        with serving(url) as api:
-            _add_people(api)
-            worker.start()
-            rules.start()
-            log = logs / "console.log"
-            with wire(api.port) as to_api, _console(to_api, log) as port, wire(port) as to_console:
-                yield Site(f"http://127.0.0.1:{to_console.port}", api, to_console, to_api, log)
-    finally:
-        worker.kill()
-        rules.kill()
-        end_sessions(broker, pki_dir)
-        with connect(postgres_server.url, name="tests", autocommit=True) as conn:
-            conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    database_url = postgres_server.database_url(name)
+    with serving(database_url) as api, wire(api.port) as to_api:
+        _add_people(api)
+        port = free_port()
+        processes = [
+            _process("ingest", logs, worker_environment(broker, pki_dir, database_url), database_url),
+            _process("rules", logs, {"TCU_DATABASE_URL": database_url}, database_url),
+            product_process(
+                "console",
+                {"TCU_API_URL": f"http://127.0.0.1:{to_api.port}", "TCU_CONSOLE_PORT": str(port)},
+                log=logs / "console.log",
+                ready=lambda: _lives(port),
+            ),
+        ]
+        try:
+            with ThreadPoolExecutor() as at_once:
+                for started in [at_once.submit(process.start, wait_s=60) for process in processes]:
+                    started.result()
+            with wire(port) as to_console:
+                yield Site(f"http://127.0.0.1:{to_console.port}", api, to_console, to_api, logs / "console.log")
+        finally:
+            for process in processes:
+                process.kill()
+    end_sessions(broker, pki_dir)
+    with connect(postgres_server.url, name="tests", autocommit=True) as conn:
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-@contextmanager
-def _console(to_api: Wire, log: Path) -> Iterator[int]:
-    port = free_port()
-    environment = {"TCU_API_URL": f"http://127.0.0.1:{to_api.port}", "TCU_CONSOLE_PORT": str(port)}
-    process = product_process("console", environment, log=log, ready=lambda: _lives(port))
-    process.start()
-    try:
-        yield port
-    finally:
-        process.stop()
+def _process(name: str, logs: Path, environment: Mapping[str, str], database_url: str) -> Server:
+    process = product_process(
+        name, environment, log=logs / f"{name}.log", ready=lambda: is_ready(database_url, name, process.pid)
+    )
+    return process
 
 
 def _lives(port: int) -> bool:
@@ -171,33 +170,52 @@ class Seat:
 SignIn = Callable[..., Seat]
 
 
-@pytest.fixture
-def sign_in(site: Site, chromium: Browser) -> Iterator[SignIn]:
-    """Seats somebody before a new browser, signed in as one of TOKENS; no script may fail, nor ask another origin."""
-    seats: list[tuple[BrowserContext, Seat]] = []
+@pytest.fixture(scope="module")
+def signed_in(site: Site, chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Browsers signed in as one of TOKENS; those that tests share have the pages' scripts in their cache."""
+    contexts: dict[str, BrowserContext] = {}
 
-    def seat(who: str, **context_options: Any) -> Seat:
-        options = {"viewport": {"width": 1600, "height": 900}, "timezone_id": "Asia/Seoul", "locale": "en-GB"}
-        context = chromium.new_context(**options | context_options)
-        context.set_default_timeout(10_000)
-        page = context.new_page()
+    def of(who: str, *, fresh: bool = False, **more: Any) -> BrowserContext:
+        name = f"{who} {uuid4() if fresh else more}"
+        if name not in contexts:
+            options = {"viewport": {"width": 1600, "height": 900}, "timezone_id": "Asia/Seoul", "locale": "en-GB"}
+            context = contexts[name] = chromium.new_context(**options | more)
+            context.set_default_timeout(20_000)
+            page = context.new_page()
+            page.goto(site.url)
+            page.fill("#token", TOKENS[who])
+            page.click("button[type=submit]")
+            page.wait_for_selector(".top")
+            page.close()
+        return contexts[name]
+
+    yield of
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.fixture
+def sign_in(site: Site, signed_in: Callable[..., BrowserContext]) -> Iterator[SignIn]:
+    """Seats somebody before a new page, signed in as one of TOKENS; no script may fail, nor ask another origin."""
+    seats: list[Seat] = []
+
+    def seat(who: str, **options: Any) -> Seat:
+        page = signed_in(who, **options).new_page()
         faults: list[str] = []
         foreign: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
         page.on("request", lambda request: None if is_own(request.url) else foreign.append(request.url))
-        seats.append((context, Seat(page, faults, foreign)))
+        seats.append(Seat(page, faults, foreign))
         page.goto(site.url)
-        page.fill("#token", TOKENS[who])
-        page.click("button[type=submit]")
         page.wait_for_selector(".live:not(.lost)")
-        return seats[-1][1]
+        return seats[-1]
 
     def is_own(url: str) -> bool:
         return url.startswith((site.url, "data:", "blob:"))
 
     yield seat
-    for context, seated in seats:
-        context.close()
+    for seated in seats:
+        seated.page.close()
         assert seated.faults == []
         assert seated.foreign == []

@@ -188,7 +188,7 @@ def test_the_status_tells_customer_and_consent(api: Api) -> None:
 
 def test_a_track_has_the_last_minutes_oldest_first(api: Api, conn: Connection) -> None:
     now = datetime.now(UTC)
-    unsaid = dict.fromkeys(set(StatusRow.__slots__) - {"vin", "message_id", "occurred_at", "received_at"})
+    unsaid = dict.fromkeys(set(StatusRow._fields) - {"vin", "message_id", "occurred_at", "received_at"})
     rows = [
         StatusRow(
             **unsaid
