@@ -56,7 +56,7 @@ def servers() -> Iterator[Servers]:
             pki.issue_service(pki_dir, name)
         postgres = start_postgres(database_state)
         broker = start_mosquitto(broker_state, pki_dir)
-        acl = broker_state / "mosquitto" / "services.acl"
+        acl = broker_state / "mosquitto" / "acl"
         acl.write_text(f"{acl.read_text()}\nuser {PUBLISHER}\ntopic write tcu/v1/+/up/#\n")
         os.kill(broker.pid, signal.SIGHUP)  # reads the access list again
         try:

@@ -1,4 +1,4 @@
-"""The broker's working directory: configuration, access lists and certificates that it reads."""
+"""The broker's working directory: configuration, access list and certificates that it reads."""
 
 import os
 import shutil
@@ -26,8 +26,7 @@ def prepare(directory: Path, pki_dir: Path, *, address: str, port: int, services
     _write(directory, "vehicles-ca.crt", vehicles.read_bytes() + services.read_bytes())
     for name in ("server.crt", "server.key"):
         _write(directory, name, (pki_dir / name).read_bytes())
-    for name in ("vehicles.acl", "services.acl"):
-        _write(directory, name, (_HERE / name).read_bytes())
+    _write(directory, "acl", (_HERE / "acl").read_bytes())
     publish_revocations(directory, pki_dir)
     template = Template((_HERE / "mosquitto.conf").read_text())
     text = template.substitute(address=address, port=port, services_port=services_port, directory=directory)
@@ -41,7 +40,7 @@ def publish_revocations(directory: Path, pki_dir: Path) -> None:
 
 
 def reload(directory: Path) -> None:
-    """Make the broker of this directory read access lists, certificates and revocation lists again (SIGHUP).
+    """Make the broker of this directory read its access list, certificates and revocation lists again (SIGHUP).
 
     Sessions and connections stay. It has done so once it answers the CONNECT of somebody who connects after this
     returned; whose TCP connection is older than that answer may still be judged by the old lists (measured on 2.0.11).
