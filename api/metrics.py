@@ -28,6 +28,13 @@ class Metrics:
             "Time since the streams were last known to be up to date",
             registry=self.registry,
         )
+        self.connections = Gauge(
+            "tcu_api_database_connections", "Of the pool: in use, and most there may be", ("state",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.waiting = Gauge(
+            "tcu_api_waiting_requests", "Requests that wait for a database connection", registry=self.registry
+        )
         ProcessCollector(registry=self.registry)
         self._answered = 0
         self._answering_s = 0.0

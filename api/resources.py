@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from anyio import CapacityLimiter
+
 from api.hub import Hub
 from api.key_ring import KeyRing
 from api.metrics import Metrics
@@ -24,4 +26,6 @@ class Resources:
     open_streams: OpenStreams
     reader: EventReader
     metrics: Metrics
+    probes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
+    """Threads kept for those who ask how this process is."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

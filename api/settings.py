@@ -42,7 +42,7 @@ class ApiSettings(BaseSettings):
     mqtt_ca: Path | None = Field(default=None, description="certificate of the authority that signed the broker's")
     system_test_cert: Path | None = Field(default=None, description="the system test's certificate, CN systemtest")
     system_test_key: Path | None = Field(default=None, description="the key of that certificate")
-    stream_send_timeout_s: float = Field(default=20, gt=0, description="seconds after which a silent reader is closed")
+    stream_send_timeout_s: float = Field(default=10, gt=0, description="seconds after which a silent reader is closed")
 
     @model_validator(mode="after")
     def _tokens_are_told_of_whole(self) -> Self:

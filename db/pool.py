@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -96,6 +96,21 @@ def open_pool(url: str, *, name: str, max_size: int) -> Pool:
     pool.open()
     opened: Pool = pool  # whoever uses a connection need not know that it is impatient
     return opened
+
+
+class PoolUse(NamedTuple):
+    """How many connections are in use, how many there may be, and how many requests wait for one."""
+
+    in_use: int
+    most: int
+    waiting: int
+
+
+def use_of(pool: Pool) -> PoolUse:
+    """Return how much of a pool is in use now."""
+    stats = pool.get_stats()
+    in_use = stats["pool_size"] - stats["pool_available"]
+    return PoolUse(in_use, stats["pool_max"], stats.get("requests_waiting", 0))
 
 
 def _parameters(name: str, answer_within_s: float) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from api.answers import operations as answers
 from api.deps import Database, Parts, Rule
 from api.errors import documented
 from api.idempotency import OncePerKey
-from api.readiness import hindrances
+from api.readiness import ask_for, hindrances
 from api.routes import OPERATIONS
 from api.routes.paging import DEFAULT_LIMIT, Limit, Offset
 from db import messages, operations, processes
+from db.pool import use_of
 from rules.errors import ConflictError, NotFoundError
 from schemas import operations as wire
 from schemas.problem import Pagination
@@ -32,9 +33,9 @@ async def livez() -> dict[str, str]:
 
 
 @router.get("/readyz", responses={503: {"description": "Not ready, and why"}}, summary="The process can serve")
-def readyz(parts: Parts) -> JSONResponse:
+async def readyz(parts: Parts) -> JSONResponse:
     """Ask the database, the migrations and the event reader; 503 with the reasons."""
-    reasons = hindrances(parts)
+    reasons = await ask_for(parts, hindrances)
     if reasons:
         return JSONResponse({"status": "not ready", "reasons": reasons}, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     return JSONResponse({"status": "ready", "reasons": []})
@@ -45,6 +46,10 @@ async def metrics(parts: Parts) -> Response:
     """All figures of this process; no label names a vehicle or a person."""
     lag_s = parts.reader.lag_s()
     parts.metrics.lag.set(float("nan") if lag_s is None else lag_s)
+    use = use_of(parts.pool)
+    parts.metrics.connections.labels("in use").set(use.in_use)
+    parts.metrics.connections.labels("most").set(use.most)
+    parts.metrics.waiting.set(use.waiting)
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

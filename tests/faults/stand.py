@@ -169,4 +169,7 @@ def _seed(database_url: str) -> None:
     with connect(database_url, name="faults") as conn:
         agents.put(conn, "AGENT_001", name="Kim Counselor", extension="801")
         partners.put(conn, "SAMSUNG_FIRE", name="Samsung Fire")
-        keys.put(conn, OPERATOR, secret=KEY_SECRET, label="operator", role=Role.OPERATOR, every_vehicle=True)
+        keys.put(
+            conn, OPERATOR, secret=KEY_SECRET, label="operator", role=Role.OPERATOR, every_vehicle=True,
+            requests_per_minute=1_000_000,
+        )  # fmt: skip
