@@ -12,7 +12,7 @@ from typing import Protocol
 from console.feed import Feed
 from console.public_api import CHILDCARE, SAFETY, ApiRefused, Json, PublicApi
 
-_BETWEEN_READS_S = 0.2
+_BETWEEN_READS_S = 0.4
 _AGAIN_S = 1.0
 _MOST_AT_ONCE = 100
 _PAGE = 1000
@@ -107,7 +107,7 @@ class Board:
                 if refused.ends_session:
                     raise
                 self._wake.set()
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(max(_AGAIN_S, refused.retry_after_s))
             await asyncio.sleep(_BETWEEN_READS_S)
 
     async def _read_all(self) -> None:

@@ -40,6 +40,7 @@ class Feed:
         """Follow until cancelled. Raises ApiRefused where the key has no right to it, or no longer."""
         pause_s = _FIRST_PAUSE_S
         while True:
+            wait_s = 0.0
             try:
                 async with self._api.stream(self._path, last_id=self._last_id) as source:
                     pause_s = _FIRST_PAUSE_S
@@ -53,12 +54,13 @@ class Feed:
                         elif message.data:
                             self._took(json.loads(message.data))
             except ApiRefused as refused:
-                if refused.status is not None and httpx.codes.is_client_error(refused.status):
+                if refused.is_for_good:
                     raise
+                wait_s = refused.retry_after_s
             except (httpx.HTTPError, SSEError, ValueError) as error:
                 _log.info("stream lost", stream=self._path.rsplit("/", 2)[-2], error=type(error).__name__)
             self._turn(self.lost_since or datetime.now(UTC))
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(max(pause_s, wait_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _turn(self, lost_since: datetime | None) -> None:

@@ -14,7 +14,7 @@ OPERATIONS = "/api/v1/operations"
 _ANSWER_S = 10.0
 _SILENCE_S = 40.0
 """A stream pings every 15 s; after two missed ones it is dead."""
-_UNAUTHORIZED = 401
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 Json = dict[str, Any]
 
@@ -22,19 +22,33 @@ Json = dict[str, Any]
 class ApiRefused(Exception):
     """The API could not be reached (`status` is None) or answered with an error.
 
-    `detail` is for people; `fields` has what was expected of each field that could not be taken.
+    `detail` is for people; `fields` has what was expected of each field that could not be taken, `retry_after_s` how
+    long the API wants to be left alone.
     """
 
-    def __init__(self, detail: str, *, status: int | None = None, fields: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        fields: Mapping[str, str] | None = None,
+        retry_after_s: float = 0,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
         self.fields = dict(fields or {})
+        self.retry_after_s = retry_after_s
 
     @property
     def ends_session(self) -> bool:
         """Whether the key is not valid, or no longer."""
         return self.status == _UNAUTHORIZED
+
+    @property
+    def is_for_good(self) -> bool:
+        """Whether asking again is of no use: the key is not valid, or may not do this."""
+        return self.status in {_UNAUTHORIZED, _FORBIDDEN}
 
 
 class PublicApi:
@@ -102,9 +116,11 @@ class PublicApi:
 
 def _refusal(response: httpx.Response) -> ApiRefused:
     """Return what an `application/problem+json` says (RFC 9457), or the status of any other answer."""
+    status, wait = response.status_code, response.headers.get("Retry-After", "")
+    retry_after_s = float(wait) if wait.isdecimal() else 0.0
     try:
         problem = response.json()
         fields = {one["field"]: one["message"] for one in problem.get("errors") or [] if one["place"] == "body"}
-        return ApiRefused(problem["detail"], status=response.status_code, fields=fields)
+        return ApiRefused(problem["detail"], status=status, fields=fields, retry_after_s=retry_after_s)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ApiRefused(f"the service answered {response.status_code}", status=response.status_code)
+        return ApiRefused(f"the service answered {status}", status=status, retry_after_s=retry_after_s)

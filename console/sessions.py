@@ -1,10 +1,10 @@
-"""Who is signed in: a token and what was learnt with it, by the random name that the browser's cookie carries."""
+"""Who is signed in: by the random name that a browser's cookie carries, the desk that a token has opened."""
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from console.board import Board
@@ -26,20 +26,47 @@ class NoPageError(Exception):
 
 
 @dataclass(eq=False, slots=True)
-class Session:
-    """A signed-in browser. The token itself is in `api` and nowhere else."""
+class Desk:
+    """What one token gives, for all browsers that signed in with it: client and board. Only the client has the token."""
 
-    name: str
     who: WhoAmI
     role: Role
     api: PublicApi
     board: Board
+    keeping: asyncio.Task[None] | None = None
+    sessions: set[str] = field(default_factory=set)
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A signed-in browser; `ends` is called when the session ends, by each of its `pages` that is open."""
+
+    name: str
+    desk: Desk
     began_s: float
     used_s: float
     pages: int = 0
     ends: list[Callable[[], None]] = field(default_factory=list)
-    """Called when the session ends, by each page that is open."""
-    keeping: asyncio.Task[None] | None = None
+
+    @property
+    def who(self) -> WhoAmI:
+        """Who signed in."""
+        return self.desk.who
+
+    @property
+    def role(self) -> Role:
+        """The role that decides which pages there are."""
+        return self.desk.role
+
+    @property
+    def api(self) -> PublicApi:
+        """The public API with the token's rights."""
+        return self.desk.api
+
+    @property
+    def board(self) -> Board:
+        """What the token shows of incidents."""
+        return self.desk.board
 
     @property
     def sees_center(self) -> bool:
@@ -58,11 +85,12 @@ class Session:
 
 
 class Sessions:
-    """All sessions of this process."""
+    """All sessions of this process, and their desks by the hash of the token."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._settings = settings
         self._open: dict[str, Session] = {}
+        self._desks: dict[bytes, Desk] = {}
 
     async def begin(self, token: str) -> Session:
         """Return a new session. Raises ApiRefused for a token that the API does not take, and NoPageError."""
@@ -72,12 +100,16 @@ class Sessions:
         except BaseException:
             await api.close()
             raise
-        name = secrets.token_urlsafe(32)
-        now_s = time.monotonic()
-        board = Board(api, ended=lambda: self.end(name))
-        session = Session(name, who, role, api, board, began_s=now_s, used_s=now_s)
-        session.keeping = asyncio.create_task(self._keep(session), name="console-board")
-        self._open[name] = session
+        # Streams are counted by their caller: a second browser with the same token takes no more of them.
+        desk_name = hashlib.sha256(token.encode()).digest()
+        desk = self._desks.get(desk_name)
+        if desk is None:
+            desk = self._desks[desk_name] = self._desk(desk_name, who, role, api)
+        else:
+            await api.close()
+        name, now_s = secrets.token_urlsafe(32), time.monotonic()
+        session = self._open[name] = Session(name, desk, began_s=now_s, used_s=now_s)
+        desk.sessions.add(name)
         return session
 
     def find(self, name: str | None) -> Session | None:
@@ -88,14 +120,17 @@ class Sessions:
         return session
 
     def end(self, name: str) -> None:
-        """Forget a session and its token; its pages are sent to the sign-in."""
+        """Forget a session; its pages are sent to the sign-in. With the last one of a token, the token is forgotten."""
         session = self._open.pop(name, None)
         if session is None:
             return
-        if session.keeping is not None:
-            session.keeping.cancel()
         for ended in list(session.ends):
             ended()
+        session.desk.sessions.discard(name)
+        if not session.desk.sessions:
+            self._desks = {known: desk for known, desk in self._desks.items() if desk is not session.desk}
+            if session.desk.keeping is not None:
+                session.desk.keeping.cancel()
 
     def end_all(self) -> None:
         """Forget all sessions: the process is leaving."""
@@ -112,12 +147,22 @@ class Sessions:
                 if idle or now_s - session.began_s > LONGEST_S:
                     self.end(name)
 
-    async def _keep(self, session: Session) -> None:
-        try:
-            await session.board.run()
-        finally:
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(session.api.close())
+    def _desk(self, desk_name: bytes, who: WhoAmI, role: Role, api: PublicApi) -> Desk:
+        def ended() -> None:
+            found = self._desks.get(desk_name)
+            for name in list(found.sessions) if found is not None else ():
+                self.end(name)
+
+        desk = Desk(who, role, api, Board(api, ended=ended))
+        desk.keeping = asyncio.create_task(_keep(desk), name="console-board")
+        return desk
+
+
+async def _keep(desk: Desk) -> None:
+    try:
+        await desk.board.run()
+    finally:
+        await desk.api.close()
 
 
 async def _known(api: PublicApi) -> tuple[WhoAmI, Role]:

@@ -19,6 +19,7 @@ from console.texts import say
 from schemas.base import format_instant, parse_instant
 
 _LOOK_AGAIN_S = 5.0
+_MOMENT_S = 0.1
 _ROUTE_MINUTES = 15
 _OLD_AFTER = timedelta(minutes=5)
 _CONFLICTS = frozenset({409, 412})
@@ -46,6 +47,7 @@ class CenterPage:
         self._incident: Json | None = None
         self._etag: str | None = None
         self._choices = Choices((), ())
+        self._looks_soon = False
         self._reading = asyncio.Lock()
         self._frame = Frame(session, page="center", sound=self._turn_sound)
         with self._frame:
@@ -100,8 +102,15 @@ class CenterPage:
         await self._look()
 
     def _look_soon(self) -> None:
-        if self._cid is not None:
-            background_tasks.create(self._look(), name="console-look")
+        """Read the chosen incident, once for all that happens within a moment."""
+        if self._cid is not None and not self._looks_soon:
+            self._looks_soon = True
+            background_tasks.create(self._look_later(), name="console-look")
+
+    async def _look_later(self) -> None:
+        await asyncio.sleep(_MOMENT_S)
+        self._looks_soon = False
+        await self._look()
 
     async def _look_again(self) -> None:
         if self._client.has_socket_connection:  # nobody looks at a page that has lost it

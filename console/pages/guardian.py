@@ -20,7 +20,8 @@ from schemas.access import Role
 from schemas.base import format_instant, parse_instant
 from schemas.curfew import CurfewAction, Day
 
-_LOOK_AGAIN_S = 30.0
+_LOOK_AGAIN_S = 60.0
+_MOMENT_S = 0.3
 _NOT_FOUND = 404
 _CONFLICT = 412
 _LATE_BY = (timedelta(hours=1), timedelta(hours=2), timedelta(hours=3))
@@ -43,7 +44,10 @@ class GuardianPage:
         self._period = "30d"
         self._facts: Json = {}
         self._shown: dict[str, Any] = {}
+        self._counted: Any = None
+        self._statistics_told: Json = {}
         self._etag: str | None = None
+        self._looks_soon = False
         self._looking = asyncio.Lock()
         self._frame = Frame(session, page="guardian")
         with self._frame:
@@ -90,7 +94,15 @@ class GuardianPage:
         self._frame.turned()
 
     def _look_soon(self) -> None:
-        background_tasks.create(self._look(), name="console-look")
+        """Read everything again, once for all that happens within a moment."""
+        if not self._looks_soon:
+            self._looks_soon = True
+            background_tasks.create(self._look_later(), name="console-look")
+
+    async def _look_later(self) -> None:
+        await asyncio.sleep(_MOMENT_S)
+        self._looks_soon = False
+        await self._look()
 
     async def _look_again(self) -> None:
         if self._client.has_socket_connection:  # nobody looks at a page that has lost it
@@ -115,19 +127,21 @@ class GuardianPage:
 
     async def _read(self, vin: str) -> None:
         base = f"{CHILDCARE}/vehicles/{vin}/curfew"
-        policy, explained, violations, exceptions, statistics = await asyncio.gather(
+        policy, explained, violations = await asyncio.gather(
             self._read_policy(base),
             self._api.get(f"{base}/explain"),
             self._api.get(f"{base}/violations", limit=_SHOWN),
-            self._api.get(f"{base}/exceptions", limit=_SHOWN),
-            self._api.get(f"{base}/statistics", period=self._period),
         )
+        counted = (vin, self._period, violations["violations"], policy and policy["exceptions"])
+        if counted != self._counted:  # figures change only with these: a family may ask for little in a minute
+            self._statistics_told = await self._api.get(f"{base}/statistics", period=self._period)
+            self._counted = counted
         self._facts = {
             "policy": policy,
             "explained": explained,
             "violations": violations["violations"],
-            "exceptions": exceptions["exceptions"],
-            "statistics": statistics,
+            "exceptions": sorted(policy["exceptions"], key=_start, reverse=True)[:_SHOWN] if policy else [],
+            "statistics": self._statistics_told,
         }
 
     async def _read_policy(self, base: str) -> Json | None:
@@ -501,6 +515,10 @@ def _tonight(explained: Json) -> tuple[datetime, datetime] | None:
     if following is None or parse_instant(following["utc"]["start"]) - now > _TONIGHT:
         return None
     return parse_instant(following["utc"]["start"]), parse_instant(following["utc"]["end"])
+
+
+def _start(exception: Json) -> datetime:
+    return parse_instant(exception["startTime"])
 
 
 def _figure(key: str, value: str) -> None:
