@@ -27,7 +27,7 @@ class NoPageError(Exception):
 
 @dataclass(eq=False, slots=True)
 class Desk:
-    """What one token gives, for all browsers that signed in with it: client and board. Only the client has the token."""
+    """What one token gives to all browsers that signed in with it: client and board. Only the client has the token."""
 
     who: WhoAmI
     role: Role
