@@ -31,8 +31,8 @@ check: setup ## format, lint, types, import rules
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-bench: setup ## the benchmarks: a table of ratios, and benchmarks/results/*.json
-	@$(PY) -m benchmarks
+bench: setup ## the benchmarks: a table of ratios, and docs/performance.md; ARGS="drain" narrows it
+	@$(PY) -m benchmarks $(or $(ARGS),drain live api takeover size analyst profile plot)
 
 clean: setup ## stops the stack and removes its data
 	@$(PY) -m stack clean

@@ -1,60 +1,69 @@
-"""`make bench`: one table, every figure a ratio within one run, and `benchmarks/results/*.json`."""
+"""`python -m benchmarks`: the groups named, drain and live where none is; `plot` and `profile` for their pictures."""
 
-import json
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+import sys
+from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import drain
-from benchmarks.drain import Drained
-from benchmarks.servers import servers
+from benchmarks import analyst, api, drain, live, plot, profiled, report, size, takeover
+from benchmarks.report import Figure, Results
+from benchmarks.servers import Servers, servers
 
-RESULTS = Path(__file__).parent / "results"
+
+class Task(StrEnum):
+    """What can be asked for."""
+
+    DRAIN = "drain"
+    LIVE = "live"
+    API = "api"
+    TAKEOVER = "takeover"
+    SIZE = "size"
+    ANALYST = "analyst"
+    PROFILE = "profile"
+    PLOT = "plot"
 
 
 def main(
-    messages: Annotated[int, typer.Option(help="Status messages in each backlog.")] = 100_000,
+    tasks: Annotated[list[Task] | None, typer.Argument(help="What to do; by default drain and live.")] = None,
+    *,
+    messages: Annotated[int, typer.Option(min=10_000, help="Status messages in each backlog.")] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same messages.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often what is compared takes turns.")] = 2,
+    fifty_million: Annotated[bool, typer.Option(help="Let the group size fill 50 million rows, too.")] = False,
 ) -> None:
-    """Drain the same backlog by a subscriber that only counts, by the product, and by the product under curfews."""
-    hour = datetime.now(UTC)
-    night = (f"{hour - timedelta(hours=2):%H:00}", f"{hour + timedelta(hours=3):%H:00}")
-    day = (f"{hour + timedelta(hours=6):%H:00}", f"{hour + timedelta(hours=12):%H:00}")
+    """Measure, show one table, and keep each group's figures in benchmarks/results/. Exit code 1: a bar is not met."""
     console = Console()
-    found: list[Drained] = []
-    with servers() as parts, console.status("draining") as status:
-        status.update("the ceiling: mosquitto_sub")
-        found.append(drain.ceiling(parts, messages, seed=seed))
-        for name, window in (
-            ("product, no policy", None),
-            (f"product, {drain.POLICIES:,} policies, by day", day),
-            (f"product, {drain.POLICIES:,} policies, inside the curfew", night),
-        ):
-            status.update(name)
-            found.append(drain.product(parts, messages, seed=seed, name=name, window=window))
-    _show(console, found)
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"drain-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-    console.print(
-        f"written to {file.relative_to(Path.cwd())}" if file.is_relative_to(Path.cwd()) else f"written to {file}"
-    )
-
-
-def _show(console: Console, found: list[Drained]) -> None:
-    ceiling, bare = found[0].per_second, found[1].per_second
-    table = Table(
-        "drained by", "messages", "per second", "of mosquitto_sub", "of no policy", title="A backlog of status over TLS"
-    )
-    for one in found:
-        ratio = "" if one is found[0] else f"{one.per_second / bare:.2f}"
-        table.add_row(one.name, f"{one.messages:,}", f"{one.per_second:,.0f}", f"{one.per_second / ceiling:.2f}", ratio)
-    console.print(table)
+    chosen = tasks or [Task.DRAIN, Task.LIVE]
+    groups: dict[Task, Callable[[Servers, Callable[[str], None]], list[Figure]]] = {
+        Task.DRAIN: lambda parts, say: drain.run(parts, say, messages=messages, seed=seed, rounds=rounds),
+        Task.LIVE: lambda parts, say: live.run(parts, say, messages=messages, seed=seed),
+        Task.API: lambda parts, say: api.run(parts, say, seed=seed),
+        Task.TAKEOVER: lambda parts, say: takeover.run(parts, say, seed=seed),
+        Task.SIZE: lambda parts, say: size.run(parts, say, seed=seed, fifty_million=fifty_million),
+        Task.ANALYST: lambda parts, say: analyst.run(parts, say, messages=messages, seed=seed, rounds=rounds),
+        Task.PROFILE: lambda parts, say: profiled.run(parts, say, seed=seed),
+    }
+    found: list[Results] = []
+    for task in chosen:
+        if task is Task.PLOT:
+            continue
+        # Servers of its own for each group: none finds the leavings of another.
+        with servers() as parts, console.status(task) as status:
+            run = report.machine(parts)
+            figures = groups[task](parts, lambda text, name=task: status.update(f"{name}: {text}"))  # type: ignore[misc]
+        run |= {"messages": messages, "seed": seed, "rounds": rounds}
+        found.append(Results(task, figures, run))
+        report.save(found[-1])
+    if found:
+        console.print(report.table(found))
+    if Task.PLOT in chosen:
+        for file in plot.draw():
+            console.print(f"written: {file}")
+    if any(figure.met is False for each in found for figure in each.figures):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

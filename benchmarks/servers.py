@@ -1,128 +1,229 @@
-"""The private servers of a benchmark: durable as in production, and a publisher that may speak for the whole fleet."""
+"""The private servers of a benchmark, durable as in production, and the product's processes on them."""
 
+import json
 import os
-import queue
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 from uuid import uuid4
 
-from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+import psycopg
 
+from benchmarks.fleet import Message
+from benchmarks.wire import Client
+from db import keys
 from db.migrate import migrate
 from db.pool import connect
+from ingest.broker import client_id
 from mosquitto import pki
+from schemas.access import Role
+from schemas.topics import Uplink, uplink_topic
 from stack.broker import Broker, start_mosquitto
-from stack.places import temporary_state
+from stack.places import CHECKOUT, free_port, temporary_state
 from stack.postgres import Postgres, start_postgres
 
-PUBLISHER = "bench"
-PUBLISHED_AT_ONCE = 20_000
-"""paho queues at most 65,535 messages."""
+STATUS_FILTER = uplink_topic("+", Uplink.STATUS)
+KEPT_S = 3600
+TOKEN = "sk_operator_of_the_benchmark"  # noqa: S105 - of a private database that is removed at the end
+_KEY_SECRET = "the secret of the benchmark, long enough"  # noqa: S105 - likewise
+_OPEN_FILES = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """A broker and a database of the benchmark's own."""
+    """A broker and a database of the benchmark's own; `plain_port` is the broker's without TLS, for anybody."""
 
     postgres: Postgres
     broker: Broker
     pki_dir: Path
+    plain_port: int
+    logs: Path
+    _template: list[str] = field(default_factory=list)
 
     def new_database(self) -> str:
         """Return the URL of a migrated empty database."""
         name = f"bench_{uuid4().hex}"
-        with connect(self.postgres.url, name="bench", autocommit=True) as conn:
-            conn.execute(f"CREATE DATABASE {name}".encode())
-        url = self.postgres.database_url(name)
-        with connect(url, name="bench", autocommit=True) as conn:
-            migrate(conn)
-        return url
+        if not self._template:
+            self._template.append("bench_template")
+            self._execute("CREATE DATABASE bench_template")
+            with connect(self.postgres.database_url("bench_template"), name="bench", autocommit=True) as conn:
+                migrate(conn)
+            # TimescaleDB's scheduler is connected, and a template that anybody is connected to can't be cloned.
+            self._execute("ALTER DATABASE bench_template ALLOW_CONNECTIONS false")
+            self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'bench_template'")
+            time.sleep(0.5)
+        self._execute(f"CREATE DATABASE {name} TEMPLATE bench_template")
+        return self.postgres.database_url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database: what is not there is not vacuumed beside the next measurement."""
+        self._execute(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+    def checkpoint(self) -> None:
+        """Write out what earlier measurements left, so that it is not written during the next."""
+        self._execute("CHECKPOINT")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.postgres.url, autocommit=True) as conn:
+            conn.execute(statement.encode())
+
+    @property
+    def bulk_id(self) -> str:
+        """The client id of the worker's session for status messages."""
+        return client_id(pki.issue_service(self.pki_dir, "ingest").key, "bulk")
+
+    @property
+    def urgent_id(self) -> str:
+        """The client id of the worker's session for all other messages."""
+        return client_id(pki.issue_service(self.pki_dir, "ingest").key, "urgent")
+
+    def forget(self, *own_ids: str) -> None:
+        """Make the broker forget these sessions and what they hold."""
+        for own_id in own_ids:
+            with Client(self.plain_port, own_id):
+                pass
+
+    def queue(self, own_id: str, messages: list[Message]) -> None:
+        """Leave this session with exactly these messages as its backlog."""
+        self.forget(own_id)
+        with Client(self.plain_port, own_id, filters=[STATUS_FILTER], keep_s=KEPT_S):
+            pass
+        with Client(self.plain_port, "bench-publisher") as publisher:
+            publisher.publish_all(messages)
+
+    def subscriber(self, own_id: str, count: int, *, tls: bool) -> None:
+        """Let `mosquitto_sub` take so many messages from a session and throw them away."""
+        credentials = pki.issue_service(self.pki_dir, "ingest")
+        way = ["-p", str(self.plain_port)]
+        if tls:
+            way = [
+                "-p", str(self.broker.services_port), "--cafile", str(self.broker.ca),
+                "--cert", str(credentials.certificate), "--key", str(credentials.key),
+            ]  # fmt: skip
+        command = [
+            "mosquitto_sub", "-V", "mqttv5", "-h", self.broker.host, *way, "-q", "1", "-c", "-x", str(KEPT_S),
+            "-i", own_id, "-t", STATUS_FILTER, "-C", str(count),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
+
+    def worker_environment(self, url: str, *, tls: bool) -> dict[str, str]:
+        """Return the worker's settings."""
+        credentials = pki.issue_service(self.pki_dir, "ingest")
+        return {
+            "TCU_DATABASE_URL": url,
+            "TCU_MQTT_HOST": self.broker.host,
+            "TCU_MQTT_SERVICES_PORT": str(self.broker.services_port if tls else self.plain_port),
+            "TCU_MQTT_TLS": str(tls).lower(),
+            "TCU_MQTT_CA": str(self.broker.ca),
+            "TCU_MQTT_CERT": str(credentials.certificate),
+            "TCU_MQTT_KEY": str(credentials.key),
+        }
+
+    @contextmanager
+    def worker(self, url: str, *, tls: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+        """Give `python -m ingest` on this database, begun and not waited for."""
+        with self._process("ingest", self.worker_environment(url, tls=tls)) as process:
+            yield process
+
+    @contextmanager
+    def rules(self, url: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Give `python -m rules` on this database, ready."""
+        with self._process("rules", {"TCU_DATABASE_URL": url}) as process:
+            wait_ready(url, "rules", process.pid)
+            yield process
+
+    @contextmanager
+    def api(self, url: str) -> Iterator[int]:
+        """Give the port of `python -m api` on this database, ready; TOKEN is an operator's key."""
+        with connect(url, name="bench") as conn:
+            keys.put(conn, TOKEN, secret=_KEY_SECRET, label="bench", role=Role.OPERATOR, every_vehicle=True)
+        port = free_port()
+        settings = {
+            "TCU_DATABASE_URL": url, "TCU_KEY_SECRET": _KEY_SECRET, "TCU_API_PORT": str(port),
+            "TCU_ENVIRONMENT": "demo",
+        }  # fmt: skip
+        with self._process("api", settings):
+            wait_for(lambda: _answers(port), 60, "the API")
+            yield port
+
+    @contextmanager
+    def _process(self, name: str, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("TCU_")}
+        with (self.logs / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", name], cwd=CHECKOUT, env=inherited | settings, stdout=log, stderr=log
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextmanager
 def servers() -> Iterator[Servers]:
     """Start both; stopped and removed at the end."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, most), most))
     with temporary_state() as database_state, temporary_state() as broker_state:
         pki_dir = broker_state / "pki"
         pki.issue_server(pki_dir)
-        for name in ("ingest", PUBLISHER):
-            pki.issue_service(pki_dir, name)
-        postgres = start_postgres(database_state)
+        pki.issue_service(pki_dir, "ingest")
+        # Tells of each row when it was committed.
+        postgres = start_postgres(database_state, {"track_commit_timestamp": "on"})
         broker = start_mosquitto(broker_state, pki_dir)
-        acl = broker_state / "mosquitto" / "acl"
-        acl.write_text(f"{acl.read_text()}\nuser {PUBLISHER}\ntopic write tcu/v1/+/up/#\n")
-        os.kill(broker.pid, signal.SIGHUP)  # reads the access list again
+        broker.stop()
+        plain_port = free_port(frozenset({broker.port, broker.services_port}))
+        with (broker.directory / "mosquitto.conf").open("a") as config:
+            config.write(f"\nlistener {plain_port} 127.0.0.1\nallow_anonymous true\n")
+        # Whoever comes without a certificate is the fleet, the worker or its like: what stands before the first user.
+        acl = broker.directory / "acl"
+        acl.write_text(f"topic readwrite tcu/v1/#\n{acl.read_text()}")
+        broker.start()
         try:
-            yield Servers(postgres, broker, pki_dir)
+            yield Servers(postgres, broker, pki_dir, plain_port, broker_state)
         finally:
             broker.stop()
             postgres.stop()
 
 
-def publish(parts: Servers, messages: Iterable[tuple[str, bytes]]) -> int:
-    """Publish all, QoS 1, and return their number when the broker has them."""
-    credentials = pki.issue_service(parts.pki_dir, PUBLISHER)
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"bench-{uuid4()}", protocol=mqtt.MQTTv5)
-    client.tls_set(str(parts.broker.ca), str(credentials.certificate), str(credentials.key))
-    client.max_inflight_messages_set(2000)
-    connected: queue.Queue[str] = queue.Queue()
-    client.on_connect = lambda *_: connected.put("yes")
-    client.connect(parts.broker.host, parts.broker.services_port)
-    client.loop_start()
-    connected.get(timeout=30)
-    count = 0
-    for part in batched(messages, PUBLISHED_AT_ONCE):
-        sent = [client.publish(topic, payload, qos=1) for topic, payload in part]
-        for info in sent:
-            info.wait_for_publish(120)
-        count += len(sent)
-    client.disconnect()
-    client.loop_stop()
-    return count
+def wait_ready(url: str, name: str, pid: int) -> None:
+    """Return when this process has said that it is ready. Raises TimeoutError."""
+
+    def ready() -> bool:
+        with psycopg.connect(url) as conn:
+            row = conn.execute(
+                "SELECT count(*) FROM processes WHERE ready AND name LIKE %s", (f"{name}@%:{pid}",)
+            ).fetchone()
+            return row is not None and row[0] > 0
+
+    wait_for(ready, 60, name)
 
 
-def batched(messages: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
-    """Give the messages in lists of at most so many."""
-    waiting = iter(messages)
-    while part := list(islice(waiting, size)):
-        yield part
+def wait_for(holds: Callable[[], bool], wait_s: float, what: str) -> None:
+    """Return when it holds. Raises TimeoutError."""
+    deadline = time.monotonic() + wait_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {wait_s:g} s")
+        time.sleep(0.05)
 
 
-def subscriber_command(parts: Servers, *, count: int | None) -> list[str]:
-    """Return the `mosquitto_sub` that only counts: the ceiling. Without a count it leaves once it is subscribed."""
-    credentials = pki.issue_service(parts.pki_dir, "ingest")
-    ending = ["-E"] if count is None else ["-C", str(count)]
-    return [
-        "mosquitto_sub", "-V", "mqttv5", "-h", parts.broker.host, "-p", str(parts.broker.services_port),
-        "--cafile", str(parts.broker.ca), "--cert", str(credentials.certificate), "--key", str(credentials.key),
-        "-q", "1", "-c", "-x", "3600", "-i", "bench-ceiling", "-t", "tcu/v1/+/up/status", *ending,
-    ]  # fmt: skip
-
-
-def worker(parts: Servers, database_url: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start `python -m ingest` on this database."""
-    credentials = pki.issue_service(parts.pki_dir, "ingest")
-    environment = {
-        **os.environ,
-        "TCU_DATABASE_URL": database_url,
-        "TCU_MQTT_HOST": parts.broker.host,
-        "TCU_MQTT_SERVICES_PORT": str(parts.broker.services_port),
-        "TCU_MQTT_CA": str(parts.broker.ca),
-        "TCU_MQTT_CERT": str(credentials.certificate),
-        "TCU_MQTT_KEY": str(credentials.key),
-    }
-    with log.open("ab") as file:
-        return subprocess.Popen([sys.executable, "-m", "ingest"], env=environment, stdout=file, stderr=file)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a worker to leave and wait for it."""
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
+def _answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return isinstance(json.load(answer), dict)
+    except OSError:
+        return False

@@ -9,6 +9,8 @@ from pydantic_settings import SettingsConfigDict
 
 from db.settings import DatabaseSettings
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 class WorkerSettings(DatabaseSettings):
     """Broker, identity and bounds of the worker."""
@@ -21,6 +23,7 @@ class WorkerSettings(DatabaseSettings):
         validation_alias="TCU_MQTT_SERVICES_PORT",
         description="the broker's TLS port for our own processes; no vehicle gets in there",
     )
+    mqtt_tls: bool = Field(default=True, description="false: no TLS; for a broker on loopback only")
     mqtt_ca: Path = Field(description="certificate of the authority that signed the broker's")
     mqtt_cert: Path = Field(description="the worker's certificate, CN ingest")
     mqtt_key: Path = Field(description="the key of that certificate")
@@ -47,13 +50,21 @@ class WorkerSettings(DatabaseSettings):
             raise ValueError("TCU_INGEST_GROUP and TCU_INGEST_MEMBER go together")
         return self
 
+    @model_validator(mode="after")
+    def _is_encrypted_on_the_way(self) -> Self:
+        if not self.mqtt_tls and self.mqtt_host not in LOOPBACK:
+            raise ValueError(f"TCU_MQTT_TLS=false is only for a broker on loopback: {', '.join(LOOPBACK)}")
+        return self
+
     @property
     def broker(self) -> str:
         """The broker as `host:port`."""
         return f"{self.mqtt_host}:{self.mqtt_port}"
 
-    def broker_tls(self) -> ssl.SSLContext:
-        """Return how to speak TLS with the broker: its certificate is checked, and ours is shown."""
+    def broker_tls(self) -> ssl.SSLContext | None:
+        """Return how to speak TLS with the broker: its certificate is checked, and ours is shown. None: not at all."""
+        if not self.mqtt_tls:
+            return None
         context = ssl.create_default_context(cafile=self.mqtt_ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.mqtt_cert, self.mqtt_key)

@@ -1,0 +1,173 @@
+"""How long a message takes: to its commit, an SOS to its receipt and to the call center's stream."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+
+import psycopg
+
+from benchmarks import fleet
+from benchmarks.drain import DRAINED_WITHIN_S, Say
+from benchmarks.measure import peak_mib, percentile
+from benchmarks.report import Figure
+from benchmarks.servers import TOKEN, Servers, wait_for, wait_ready
+from benchmarks.wire import Client, Stream
+from ingest.mqtt import Incoming
+from schemas.demo import fleet_vin
+from schemas.topics import Downlink, Uplink, downlink_topic, uplink_topic
+
+STATUS_PER_S = 2000
+SOS_PER_S = 20
+LIVE_S = 15
+LOOKED_EVERY_S = 1.0
+ALONE_S = 8
+MORE = 2
+"""A backlog of twice the messages: 200,000 of 100,000."""
+STREAM = "/api/v1/safety/sos/events"
+
+
+@dataclass(slots=True)
+class Presses:
+    """When presses went out and came back, in seconds since 1970; one press for each vehicle."""
+
+    sent: dict[str, float] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    """VIN by message id."""
+    receipted: dict[str, float] = field(default_factory=dict)
+
+    def note(self, message: Incoming) -> None:
+        """Take a receipt."""
+        vin = self.ids.get(json.loads(message.payload)["messageId"])
+        if vin is not None:
+            self.receipted.setdefault(vin, time.time())
+
+
+def run(parts: Servers, say: Say, *, messages: int, seed: int) -> list[Figure]:
+    """Measure status and SOS at a steady rate, SOS alone, and SOS while a backlog drains."""
+    random = Random(seed)
+    figures: list[Figure] = []
+    url = parts.new_database()
+    with parts.rules(url), parts.api(url) as port:
+        with parts.worker(url) as worker:
+            wait_ready(url, "ingest", worker.pid)
+            # A first press and a first status of each vehicle: what is prepared once is no latency.
+            _offer(parts, port, random, seconds=2, status_per_s=STATUS_PER_S, first_vin=1)
+            say("SOS alone")
+            alone, stream, _ = _offer(parts, port, random, seconds=ALONE_S, status_per_s=0, first_vin=1001)
+            figures += _sos_figures("alone", alone, stream, bar=100)
+            say(f"{STATUS_PER_S:,} messages/s")
+            beside, stream, published = _offer(
+                parts, port, random, seconds=LIVE_S, status_per_s=STATUS_PER_S, first_vin=2001
+            )
+            wait_for(lambda: len(_committed(url, published)) == len(published), 30, "all status stored")
+            committed = _committed(url, published)
+            took = [committed[one] - at for one, at in published.items()]
+            name = f"publish → commit at {STATUS_PER_S:,} messages/s"
+            offered = len(published) / LIVE_S
+            figures += [
+                Figure("offered", offered, "messages/s"),
+                Figure(f"{name}, p50", percentile(took, 50) * 1000, "ms"),
+                Figure(f"{name}, p99", percentile(took, 99) * 1000, "ms", bar=20, at_most=True),
+            ]
+            figures += _sos_figures(f"at {STATUS_PER_S:,} messages/s", beside, stream)
+            figures.append(Figure("worker's peak memory, live", peak_mib(worker.pid), "MiB"))
+        count = MORE * messages
+        say(f"SOS while {count:,} drain")
+        backlog = fleet.traffic(count, seed=seed, ends_at=datetime.now(UTC))
+        parts.queue(parts.bulk_id, backlog.messages)
+        parts.checkpoint()
+        before = _rows(url)
+        with parts.worker(url) as worker:
+            wait_ready(url, "ingest", worker.pid)
+            during, stream, _ = _offer(
+                parts, port, random, seconds=DRAINED_WITHIN_S, status_per_s=0, first_vin=3001,
+                drained=lambda: _rows(url) - before >= backlog.rows,
+            )  # fmt: skip
+        figures += _sos_figures(f"while {count:,} drain", during, stream, bar=100)
+        stored = _rows(url) - before
+        if stored != backlog.rows:
+            raise AssertionError(f"expected {backlog.rows} rows of the backlog, found {stored}")
+    parts.forget(parts.bulk_id, parts.urgent_id)
+    return figures
+
+
+def _offer(
+    parts: Servers,
+    port: int,
+    random: Random,
+    *,
+    seconds: float,
+    status_per_s: int,
+    first_vin: int,
+    drained: Callable[[], bool] = lambda: False,
+) -> tuple[Presses, dict[str, float], dict[str, float]]:
+    """Publish at a steady rate, an SOS from ever another vehicle in between, for so long or until all is drained.
+
+    Returns the presses, when the stream first told of each vehicle, and when each status (message id) was published.
+    """
+    vins = fleet.vins()
+    pressing = iter([fleet_vin(number) for number in range(first_vin, first_vin + int(seconds * SOS_PER_S) + 1)])
+    presses, published = Presses(), dict[str, float]()
+    filters = [downlink_topic("+", Downlink.RECEIPT)]
+    with (
+        Client(parts.plain_port, "bench-live", filters=filters, on_message=presses.note) as client,
+        closing(Stream(port, STREAM, TOKEN)) as stream,
+    ):
+        began = time.monotonic()
+        number = pressed = 0
+        looked = 0.0
+        while (passed := time.monotonic() - began) < seconds:
+            while number < passed * status_per_s:
+                vin = vins[number % len(vins)]
+                payload = fleet.status(random, datetime.now(UTC), round_=number // len(vins))
+                # As sent: a sender that is late itself would count against the product otherwise, or for it.
+                published[payload[14:50].decode()] = time.time()
+                client.publish(uplink_topic(vin, Uplink.STATUS), payload)
+                number += 1
+            if pressed < passed * SOS_PER_S:
+                vin = next(pressing)
+                message_id, payload = fleet.sos(random, datetime.now(UTC))
+                presses.ids[message_id] = vin
+                presses.sent[vin] = time.time()
+                client.publish(uplink_topic(vin, Uplink.SOS), payload)
+                pressed += 1
+            client.pump(0.0005 if status_per_s else 0.002, stream)
+            if passed - looked > LOOKED_EVERY_S:
+                looked = passed
+                if drained():
+                    break
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not presses.sent.keys() <= presses.receipted.keys() & stream.seen.keys():
+            client.pump(0.01, stream)
+    return presses, stream.seen, published
+
+
+def _sos_figures(when: str, presses: Presses, streamed: dict[str, float], *, bar: float | None = None) -> list[Figure]:
+    figures = [Figure(f"presses {when}", len(presses.sent), "")]
+    for way, came, least in (("receipt", presses.receipted, None), ("stream", streamed, bar)):
+        lost = presses.sent.keys() - came.keys()
+        if lost:
+            raise AssertionError(f"{when}: {len(lost)} of {len(presses.sent)} presses had no {way} within 10 s")
+        took = [(came[vin] - at) * 1000 for vin, at in presses.sent.items()]
+        name = f"SOS publish → {way} {when}"
+        figures.append(Figure(f"{name}, p50", percentile(took, 50), "ms"))
+        figures.append(Figure(f"{name}, p99", percentile(took, 99), "ms", bar=least, at_most=True))
+    return figures
+
+
+def _committed(url: str, published: dict[str, float]) -> dict[str, float]:
+    with psycopg.connect(url) as conn:
+        found = conn.execute(
+            "SELECT message_id::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM vehicle_status"
+        ).fetchall()
+    return {one: at for one, at in found if one in published}
+
+
+def _rows(url: str) -> int:
+    with psycopg.connect(url) as conn:
+        row = conn.execute("SELECT count(*) FROM vehicle_status").fetchone()
+    return int(row[0]) if row else 0
