@@ -55,6 +55,10 @@ class Tcu:
         """Return the next message of this kind. Raises queue.Empty if none comes."""
         return self._down[kind].get(timeout=wait_s)
 
+    def take(self, kind: Downlink) -> list[dict[str, Any]]:
+        """Return the messages of this kind that have come, without waiting."""
+        return [self._down[kind].get() for _ in range(self._down[kind].qsize())]
+
     def receipt_of(self, message_id: str | None) -> dict[str, Any]:
         """Return the receipt of this message, passing over others."""
         while (receipt := self.down(Downlink.RECEIPT))["messageId"] != message_id:

@@ -4,10 +4,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from random import Random
 
+from schemas.topics import Uplink
 from stack.server import Server, process_runs, wait_until
-from tests.faults.stand import Stand
+from tests.faults.raw import RawVehicle
+from tests.faults.stand import Disk, Stand
+from tests.processes import end_sessions
 
+BROKEN_VIN = "KMHBRKN0000000001"
 Fault = Callable[[Stand], AbstractContextManager[None]]
 
 
@@ -125,6 +130,58 @@ def _backends(stand: Stand, named: str) -> list[int]:
             "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s AND datname = current_database()", (named,)
         )
         return [row[0] for row in rows]
+
+
+@contextmanager
+def database_disk_full(stand: Stand) -> Iterator[None]:
+    """No room under the database: it refuses writes, or panics and can't come back before there is room."""
+    with _full(stand.database_disk):
+        yield
+    _start_again(stand.postgres)
+
+
+@contextmanager
+def broker_disk_full(stand: Stand) -> Iterator[None]:
+    """No room under the broker, which is then killed and comes back on the full disk."""
+    with _full(stand.broker_disk):
+        stand.broker.kill()
+        stand.broker.start()
+        yield
+    _start_again(stand.broker)
+
+
+@contextmanager
+def sessions_stolen(stand: Stand) -> Iterator[None]:
+    """Somebody with the worker's certificate takes its client ids and ends the sessions: what waited there is gone."""
+    end_sessions(stand.broker, stand.pki_dir)
+    yield
+
+
+@contextmanager
+def garbage_sent(stand: Stand) -> Iterator[None]:
+    """A broken unit sends random bytes on every topic that it may."""
+    rng = Random()
+    with RawVehicle(stand.broker, stand.pki_dir, BROKEN_VIN) as unit:
+        for kind in (*Uplink, *Uplink):
+            unit.publish(kind, rng.randbytes(rng.randrange(2000)))
+    yield
+
+
+@contextmanager
+def _full(disk: Disk) -> Iterator[None]:
+    assert disk.why_not is None, disk.why_not
+    disk.fill()
+    try:
+        yield
+    finally:
+        disk.free()
+
+
+def _start_again(server: Server) -> None:
+    """Start a server that has ended by itself."""
+    if not process_runs(server.pid):
+        server.kill()  # only notes the end
+        server.start()
 
 
 @contextmanager

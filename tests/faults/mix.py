@@ -1,16 +1,18 @@
 """A run of random faults with quiet between them, under load, and the check at its end. The mix is data."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
+from stack.server import wait_until
 from tests.faults import faults
 from tests.faults.faults import Fault
 from tests.faults.fleet import Fleet, Plan
 from tests.faults.ledger import findings
-from tests.faults.stand import Stand
+from tests.faults.stand import Stand, resident_mb
 from tests.faults.stored import read_stored
 
 
@@ -38,14 +40,30 @@ FREEZES = (
     Turn(faults.database_cut_off, (1, 2)),
 )
 
+ABUSES = (
+    Turn(faults.sessions_stolen, (0.5, 1)),
+    Turn(faults.garbage_sent, (0.5, 1)),
+    Turn(faults.broker_connections_forgotten, (1, 2)),
+)
+DISKS = (
+    Turn(faults.database_disk_full, (2, 3)),
+    Turn(faults.broker_disk_full, (2, 3)),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """What a fault did: how long it lasted, and how many seconds after its healing each process was ready."""
+    """What a fault did, in seconds: how long it lasted, and how long after its healing each process was ready.
+
+    `drained_after_s` is when all that had no receipt at the healing had one, and nothing waited in the worker; None
+    where that took longer than anybody waits for it. `worker_grew_mb` is None where another worker came of it.
+    """
 
     fault: str
     lasted_s: float
     ready_after_s: dict[str, float]
+    drained_after_s: float | None
+    worker_grew_mb: float | None
 
 
 @dataclass(slots=True)
@@ -55,15 +73,15 @@ class Outcome:
     seed: int
     wrong: list[str] = field(default_factory=list)
     healed: list[Healed] = field(default_factory=list)
+    sent: int = 0
     receipted: int = 0
-    drained_in_s: float = 0.0
     notes: list[str] = field(default_factory=list)
 
 
 def run(
     stand: Stand,
     plan: Plan,
-    turns: Sequence[Turn],
+    turns: Iterable[Turn],
     *,
     seed: int,
     quiet_s: tuple[float, float],
@@ -76,22 +94,40 @@ def run(
     with Fleet(stand, plan, seed=seed) as fleet:
         for turn in turns:
             time.sleep(rng.uniform(*quiet_s))
-            outcome.healed.append(suffer(stand, turn, rng))
+            outcome.healed.append(suffer(stand, fleet, turn, rng, drain_s=settle_s))
             tell(outcome.healed[-1])
         time.sleep(rng.uniform(*quiet_s))
-        began = time.monotonic()
         fleet.settle(wait_s=settle_s)
-        outcome.drained_in_s = time.monotonic() - began
-        outcome.receipted = len(fleet.ledger) - fleet.waiting()
+        outcome.sent = len(fleet.ledger)
+        outcome.receipted = outcome.sent - fleet.waiting()
         outcome.notes = fleet.notes
         with stand.connect() as conn:
             outcome.wrong = findings(fleet.ledger, read_stored(conn, fleet.vins), driven=fleet.driven)
     return outcome
 
 
-def suffer(stand: Stand, turn: Turn, rng: Random) -> Healed:
-    """Inject one fault, let it last, heal it, and wait until everybody is ready again."""
+def suffer(stand: Stand, fleet: Fleet, turn: Turn, rng: Random, *, drain_s: float) -> Healed:
+    """Inject one fault, let it last, heal it, and wait until everybody is ready again and nothing waits."""
     lasts_s = rng.uniform(*turn.lasts_s)
+    worker = stand.worker.pid
+    before_mb = most_mb = resident_mb(stand.worker)
     with turn.fault(stand):
-        time.sleep(lasts_s)
-    return Healed(turn.fault.__name__, round(lasts_s, 2), stand.wait_ready(datetime.now(UTC)))
+        until_s = time.monotonic() + lasts_s
+        while time.monotonic() < until_s:
+            time.sleep(0.1)
+            if turn.fault is not faults.worker_killed:
+                most_mb = max(most_mb, resident_mb(stand.worker))
+    healed_at = datetime.now(UTC)
+    waiting = [entry for entry in tuple(fleet.ledger) if entry.result is None]
+    ready_after_s = stand.wait_ready(healed_at)
+
+    def drained() -> bool:
+        return all(entry.result is not None for entry in waiting) and stand.drained(healed_at)
+
+    drained_after_s = None
+    with suppress(TimeoutError):
+        wait_until(drained, wait_s=drain_s)
+        drained_after_s = round((datetime.now(UTC) - healed_at).total_seconds(), 2)
+    most_mb = max(most_mb, resident_mb(stand.worker))
+    grew_mb = round(most_mb - before_mb, 1) if stand.worker.pid == worker else None
+    return Healed(turn.fault.__name__, round(lasts_s, 2), ready_after_s, drained_after_s, grew_mb)

@@ -1,7 +1,8 @@
 """The whole product on servers of its own, as the fault tests hurt it: each part can be ended, frozen and cut off."""
 
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +25,38 @@ from tests.processes import product_process, worker_environment
 
 OPERATOR = "sk_operator_of_the_fault_stand"
 KEY_SECRET = "the secret of the fault stand, long enough"
+DRAINED_LAG_S = 1.0
 BACK_WITHIN_S = 60
 """Long after anybody should be ready again; how long it took is measured by whoever wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Where a server keeps its things; `why_not` says why it can't be filled: it is everybody's."""
+
+    path: Path
+    why_not: str | None
+
+    def fill(self) -> None:
+        """Take all room that is left."""
+        with (self.path / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(64 * 1024))
+
+    def free(self) -> None:
+        """Give the room back."""
+        (self.path / "filler").unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """A database cluster and a broker of the stand's own, and the authority of both."""
+
+    postgres: Postgres
+    broker: Broker
+    pki_dir: Path
+    database_disk: Disk
+    broker_disk: Disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +66,8 @@ class Stand:
     postgres: Postgres
     broker: Broker
     pki_dir: Path
+    database_disk: Disk
+    broker_disk: Disk
     database_url: str
     database_way: Proxy
     broker_way: Proxy
@@ -83,6 +116,20 @@ class Stand:
             return 0, []
         return answer.status_code, answer.json()["reasons"]
 
+    def drained(self, since: datetime) -> bool:
+        """Tell whether the worker has said since then that nothing waits for it."""
+        try:
+            with self.connect() as conn:
+                said = [p for p in processes.list_all(conn) if p.name.endswith(f":{self.worker.pid}")]
+        except DatabaseError:
+            return False
+        return any(
+            p.beat_at > since
+            and p.figures.get("bulk_waiting") == 0
+            and p.figures.get("lag_s", DRAINED_LAG_S) < DRAINED_LAG_S
+            for p in said
+        )
+
     def _said_ready(self, name: str, process: Server, since: datetime) -> bool:
         try:
             with self.connect() as conn:
@@ -96,8 +143,9 @@ class Stand:
 
 
 @contextmanager
-def stand(postgres: Postgres, broker: Broker, pki_dir: Path, logs: Path) -> Iterator[Stand]:
+def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
     """Give the product on these servers, ready, in a database of its own; its processes are ended afterwards."""
+    postgres, broker, pki_dir = servers.postgres, servers.broker, servers.pki_dir
     database_url = _new_database(postgres)
     _seed(database_url)
     api_port = free_port()
@@ -119,9 +167,20 @@ def stand(postgres: Postgres, broker: Broker, pki_dir: Path, logs: Path) -> Iter
             for name, environment in environments.items()
         )
         parts = Stand(
-            postgres, broker, pki_dir, database_url, database_way, broker_way, ingest, rules, api,
-            f"http://127.0.0.1:{api_port}", logs,
-        )  # fmt: skip
+            postgres=postgres,
+            broker=broker,
+            pki_dir=pki_dir,
+            database_disk=servers.database_disk,
+            broker_disk=servers.broker_disk,
+            database_url=database_url,
+            database_way=database_way,
+            broker_way=broker_way,
+            worker=ingest,
+            jobs=rules,
+            api=api,
+            api_url=f"http://127.0.0.1:{api_port}",
+            logs=logs,
+        )
         began = datetime.now(UTC)
         for process in (ingest, rules, api):
             ended.callback(process.kill)
@@ -131,21 +190,35 @@ def stand(postgres: Postgres, broker: Broker, pki_dir: Path, logs: Path) -> Iter
 
 
 @contextmanager
-def own_servers() -> Iterator[tuple[Postgres, Broker, Path]]:
-    """Give a database cluster, a broker and their authority, durable as in production."""
-    with temporary_state() as database_state, temporary_state() as broker_state:
-        pki_dir = broker_state / "pki"
+def own_servers(disk_mb: int) -> Iterator[Servers]:
+    """Give a database cluster, a broker and their authority, each on a small disk where we may mount one."""
+    with temporary_state() as pki_dir, ExitStack() as ended:
         pki.issue_server(pki_dir)
         pki.issue_service(pki_dir, "ingest")
-        postgres = start_postgres(database_state)
+        database_disk, broker_disk = (ended.enter_context(_small_disk(disk_mb)) for _ in range(2))
+        # A small disk has no room for two gigabytes of log between checkpoints.
+        log_mb = str(max(64, disk_mb // 4))
+        postgres = start_postgres(database_disk.path, {"max_wal_size": f"{log_mb}MB", "min_wal_size": "32MB"})
+        ended.callback(postgres.stop)
+        broker = start_mosquitto(broker_disk.path, pki_dir)
+        ended.callback(broker.stop)
+        yield Servers(postgres, broker, pki_dir, database_disk, broker_disk)
+
+
+@contextmanager
+def _small_disk(size_mb: int) -> Iterator[Disk]:
+    with temporary_state() as path:
+        options = f"size={size_mb}m,mode=0711"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+        mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+        if mounted.returncode:
+            yield Disk(path, why_not=f"no disk of its own could be mounted: {mounted.stderr.strip()}")
+            return
         try:
-            broker = start_mosquitto(broker_state, pki_dir)
-            try:
-                yield postgres, broker, pki_dir
-            finally:
-                broker.stop()
+            yield Disk(path, why_not=None)
         finally:
-            postgres.stop()
+            # Lazily: a server that was killed may still be letting go of its files.
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def resident_mb(process: Server) -> float:

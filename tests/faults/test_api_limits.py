@@ -1,50 +1,23 @@
 """The API at its bounds: no connection free, clients that never read, and the end of the process under open streams."""
 
 import asyncio
-import socket
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
-import httpx
-
-from db import events, incidents, keys
+from api.resources import Resources
+from db import events, incidents
 from db.events import NewEvent
-from db.pool import Connection, connect
-from schemas.access import Role
+from db.pool import connect
 from stack.server import wait_until
-from tests.api import BASE, KEY_SECRET, VIN, Api, serving, streaming
-from tests.faults import stand
+from tests.api import KEY_SECRET, VIN, Api, serving, streaming
 from tests.faults.stand import Stand
+from tests.faults.streams import add_keys, close_under_streams, gauge, open_stream
 
 SILENT = 100
 OPEN_AT_THE_END = 150
-STREAMS_OF_A_KEY = 5
-
-
-def add_keys(conn: Connection, count: int, *, secret: str) -> list[str]:
-    """Store keys of operators, enough for so many streams, and return one for each stream."""
-    made = [f"sk_fault_{number:03d}" for number in range(-(-count // STREAMS_OF_A_KEY))]
-    for key in made:
-        keys.put(conn, key, secret=secret, label="faults", role=Role.OPERATOR, every_vehicle=True)
-    return [made[number // STREAMS_OF_A_KEY] for number in range(count)]
-
-
-def open_stream(port: int, key: str, *, buffer: int | None = None) -> socket.socket:
-    """Return a connection that has asked for the SOS stream."""
-    client = socket.socket()
-    if buffer is not None:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    client.connect(("127.0.0.1", port))
-    client.sendall(f"GET {BASE}/sos/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
-    return client
-
-
-def gauge(metrics: str, name: str) -> float:
-    return float(metrics.split(f"\n{name} ")[1].split("\n", maxsplit=1)[0])
 
 
 def write(api: Api, texts: Sequence[str]) -> None:
@@ -88,7 +61,8 @@ def open_streams(api: Api) -> float:
 
 def tasks_of(api: Api) -> int:
     """Return how many tasks the server's loop has, the one that counts them left out."""
-    loop = api.server.config.app.state.resources.reader._loop
+    parts: Resources = api.server._app.state.resources
+    loop = parts.reader._loop
 
     async def count() -> int:
         return len(asyncio.all_tasks()) - 1
@@ -122,40 +96,3 @@ def test_with_no_connection_free_the_process_says_so_and_recovers(database_url: 
 
 def test_told_to_stop_the_process_ends_every_open_stream_whole_and_leaves_in_time(product: Stand) -> None:
     close_under_streams(product, OPEN_AT_THE_END)
-
-
-def close_under_streams(product: Stand, count: int) -> float:
-    """Stop the API while so many streams are open, start it again, and return the seconds that it took to leave."""
-    with product.connect() as conn:
-        tokens = add_keys(conn, count, secret=stand.KEY_SECRET)
-    port = httpx.URL(product.api_url).port
-    assert port is not None
-    with ExitStack() as closed:
-        opened = [closed.enter_context(open_stream(port, token)) for token in tokens]
-
-        def registered() -> bool:
-            return gauge(httpx.get(f"{product.api_url}/metrics").text, "tcu_api_open_streams") >= count
-
-        wait_until(registered, wait_s=60)
-        ends: list[bytes] = []
-        readers = [threading.Thread(target=lambda one=one: ends.append(read_to_end(one))) for one in opened]
-        for reader in readers:
-            reader.start()
-        began = time.monotonic()
-        product.api.stop(wait_s=30)
-        took_s = time.monotonic() - began
-        for reader in readers:
-            reader.join(timeout=10)
-    product.api.start()
-    product.wait_ready(datetime.now(UTC))
-    assert len(ends) == count
-    assert all(end.endswith(b"\r\n0\r\n\r\n") for end in ends)  # the last chunk (RFC 9112 §7.1): none was cut off
-    return took_s
-
-
-def read_to_end(client: socket.socket) -> bytes:
-    tail = b""
-    client.settimeout(30)
-    while part := client.recv(65_536):
-        tail = (tail + part)[-64:]
-    return tail

@@ -1,18 +1,46 @@
 """A mix of faults in a random order: no promise is lost, and nothing happens twice. The long one is `make soak`."""
 
+from collections.abc import Sequence
 from random import Random
 
-from tests.faults import mix
+import pytest
+
+from tests.faults import faults, mix
 from tests.faults.fleet import Plan
 from tests.faults.stand import Stand
 
 FLEET = Plan(pressing=10, under_curfew=3, astray=4, per_second=25)
+LOADED = Plan(pressing=20, under_curfew=3, astray=4, per_second=50)
+
+
+def check(product: Stand, turns: Sequence[mix.Turn], plan: Plan = FLEET) -> mix.Outcome:
+    """Run these faults in a random order; nobody is lost, nothing happens twice, and everybody comes back."""
+    seed = Random().randrange(10**8)
+    outcome = mix.run(product, plan, Random(seed).sample(turns, len(turns)), seed=seed, quiet_s=(0.2, 0.8), settle_s=40)
+    assert outcome.wrong == [], f"seed {seed}: {outcome.healed}"
+    assert [set(healed.ready_after_s) for healed in outcome.healed] == [{"worker", "api", "jobs"}] * len(turns)
+    assert None not in [healed.drained_after_s for healed in outcome.healed], outcome.healed
+    assert outcome.receipted > 50
+    return outcome
 
 
 def test_whoever_is_killed_no_promise_is_lost_and_nothing_happens_twice(product: Stand) -> None:
-    seed = Random().randrange(10**6)
-    turns = Random(seed).sample(mix.KILLS, len(mix.KILLS))
-    outcome = mix.run(product, FLEET, turns, seed=seed, quiet_s=(0.2, 0.8), settle_s=30)
-    assert outcome.wrong == [], f"seed {seed}"
-    assert all(set(healed.ready_after_s) == {"worker", "api", "jobs"} for healed in outcome.healed)
-    assert outcome.receipted > 50
+    check(product, mix.KILLS)
+
+
+def test_whoever_is_frozen_cut_off_or_robbed_no_promise_is_lost_and_nothing_happens_twice(product: Stand) -> None:
+    check(product, mix.FREEZES + mix.ABUSES)
+
+
+def test_on_full_disks_no_promise_is_lost_and_nothing_happens_twice(product: Stand) -> None:
+    for disk in (product.database_disk, product.broker_disk):
+        if disk.why_not is not None:
+            pytest.skip(disk.why_not)
+    check(product, mix.DISKS)
+
+
+def test_while_the_database_is_away_the_worker_waits_in_bounded_memory(product: Stand) -> None:
+    outcome = check(product, [mix.Turn(faults.database_away, (18, 20))], LOADED)
+    (away,) = outcome.healed
+    assert away.worker_grew_mb is not None
+    assert away.worker_grew_mb <= 50
