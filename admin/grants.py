@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from admin.audit import note
 from admin.session import print_table, transaction
 from db import grants, vehicles
 from schemas.access import Role
@@ -38,6 +39,7 @@ def add(
             partner=partner,
             granted_at=datetime.now(UTC),
         )
+        note(conn, "ADD_GRANT", request=f"tcu grant add {number}", vin=vin)
     typer.echo(str(number))
 
 
@@ -68,3 +70,4 @@ def revoke(number: int) -> None:
     with transaction() as conn:
         if not grants.revoke(conn, number, at=datetime.now(UTC)):
             raise ValueError(f"there is no valid grant {number}")
+        note(conn, "REVOKE_GRANT", request=f"tcu grant revoke {number}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from admin.audit import note
 from admin.session import key_secret, print_table, transaction
 from db import keys
 from schemas.access import Role
@@ -31,7 +32,7 @@ def add(
     token = keys.new_token()
     expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
     with transaction() as conn:
-        keys.put(
+        number = keys.put(
             conn,
             token,
             secret=key_secret(),
@@ -45,6 +46,7 @@ def add(
             requests_per_minute=requests_per_minute,
             streams=streams,
         )
+        note(conn, "ADD_KEY", request=f"tcu key add {number}")
     typer.echo(token)
 
 
@@ -73,3 +75,4 @@ def revoke(number: int) -> None:
     with transaction() as conn:
         if not keys.revoke(conn, number, at=datetime.now(UTC)):
             raise ValueError(f"there is no valid key {number}")
+        note(conn, "REVOKE_KEY", request=f"tcu key revoke {number}")

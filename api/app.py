@@ -26,6 +26,7 @@ from api.routes import (
     commands,
     curfew,
     curfew_questions,
+    documentation,
     operations,
     overview,
     partners,
@@ -53,6 +54,7 @@ _ROUTERS = (
     commands,
     overview,
     operations,
+    documentation,
 )
 _DESCRIPTION = """SOS, roadside assistance and curfew as the SOS, RSA and Curfew API Developer Guides describe them.
 Errors are RFC 9457 problems with a stable `code`; every answer carries `X-Request-ID`.
@@ -61,7 +63,7 @@ marked `Idempotency-Replayed: true`; with another body it is 422, while the firs
 The status of an incident carries an `ETag`; with it as `If-Match`, a change is 412 where somebody else was first."""
 
 
-OPEN = frozenset({"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+OPEN = frozenset({"/livez", "/readyz", "/metrics", "/docs", "/docs/start.js", "/docs/{name}", "/openapi.json"})
 """Routes that tell nothing of anybody, so they need no key."""
 
 
@@ -73,6 +75,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         version="1",
         description=_DESCRIPTION,
         lifespan=_lifespan(settings, metrics),
+        docs_url=None,
         redoc_url=None,
     )
     errors.install(app)

@@ -13,9 +13,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api import access, limits
 from api.access import Action, Principal, UnauthenticatedError
+from api.audit import Decided, Recorded
 from api.resources import Resources
 from db import vehicles
-from db.pool import Connection, Pool
+from db.pool import Connection
 from rules.errors import UnprocessableError
 from schemas.base import VIN_PATTERN
 
@@ -45,9 +46,9 @@ async def principal(parts: Parts, key: Annotated[str, Depends(token)]) -> Princi
     return await run_in_threadpool(parts.key_ring.ask, key) if seen is None else seen
 
 
-async def pool(parts: Parts) -> Pool:
-    """Return the database pool."""
-    return parts.pool
+async def pool(parts: Parts, request: Request) -> Recorded:
+    """Return the way to the database; what a request does there is noted in the audit."""
+    return Recorded(parts.pool, request)
 
 
 async def watcher(
@@ -65,7 +66,7 @@ async def watcher(
 
 Watcher = Annotated[Principal, Depends(watcher)]
 Caller = Annotated[Principal, Depends(principal)]
-Database = Annotated[Pool, Depends(pool)]
+Database = Annotated[Recorded, Depends(pool)]
 
 
 class Rule:
@@ -94,6 +95,7 @@ class Rule:
         request.state.quota = quota
         limits.check(quota)
         access.check(caller, self.action, vin=vin, agent_id=agent_id, partner=partner)
+        request.state.decided = Decided(caller, self.action, vin, agent_id, partner)
 
 
 # A malformed VIN is answered as an unknown vehicle, so the pattern only documents.

@@ -16,10 +16,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from api import errors
+from api.audit import Recorded
 from api.deps import Caller, Database
 from db import idempotency
 from db.idempotency import KeptAnswer
-from db.pool import Connection, Pool
+from db.pool import Connection
 from rules.errors import BusyError, DomainError, UnprocessableError
 
 HEADER = "Idempotency-Key"
@@ -57,7 +58,7 @@ class StillRunningError(BusyError):
 class Attempt:
     """One request that brings a key: which one it is, and the hash of what it says."""
 
-    pool: Pool
+    pool: Recorded
     request_hash: bytes
     fingerprint: bytes
 
@@ -113,6 +114,7 @@ def _answer_once(attempt: Attempt, endpoint: Callable[..., Any], kwargs: dict[st
         if kept is not None:
             if kept.fingerprint != attempt.fingerprint:
                 raise KeyReusedError
+            attempt.pool.replays()
             return _response(kept, replayed=True)
         joined = _Joined(conn)
         given = {name: joined if value is attempt.pool else value for name, value in kwargs.items()}
@@ -122,6 +124,7 @@ def _answer_once(attempt: Attempt, endpoint: Callable[..., Any], kwargs: dict[st
         except BusyError:
             raise  # the same again is meant to be tried
         except DomainError as error:
+            attempt.pool.has_no_effect()
             answer = _kept(attempt, errors.of_domain(error), status=status)
         idempotency.keep(conn, attempt.request_hash, answer, now=now)
     return _response(answer, replayed=False)

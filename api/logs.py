@@ -27,6 +27,11 @@ def about(cid: str) -> None:
         facts["cid"] = cid
 
 
+def incident() -> str | None:
+    """Return the incident that the present request is about, None where it is about none."""
+    return (_facts.get() or {}).get("cid")
+
+
 def request_id() -> str:
     """Return the id of the present request, empty outside of one."""
     return (_facts.get() or {}).get("requestId", "")

@@ -23,6 +23,13 @@ LINGER_S = 5.0
 """So long is the rest of a body that is too large still taken in and thrown away: a client that is cut off while it
 sends never reads why."""
 _SHAPE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""What every answer says unless it says otherwise: it is data, nothing to run, to frame or to keep."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _log = structlog.get_logger()
 
@@ -93,6 +100,8 @@ class _Answer:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self._request_id
+            for name, value in _SAFE.items():
+                headers.setdefault(name, value)
             quota: Quota | None = self._scope.get("state", {}).get("quota")
             if quota is not None:
                 headers.update(quota.headers())

@@ -10,7 +10,8 @@ from api.access import Principal
 from api.hub import Subscription
 from api.key_ring import KeyRing
 from api.limits import LimitedError
-from db import limits
+from db import audit, limits
+from db.audit import Entry
 from db.errors import DatabaseError
 from db.pool import Pool
 
@@ -36,12 +37,12 @@ class OpenStreams:
         self._closed: list[int] = []
         self._closing = asyncio.Event()
 
-    async def add(self, subscription: Subscription, caller: Principal) -> None:
-        """Note who opens a stream; from now on it lasts no longer than the caller's rights.
+    async def add(self, subscription: Subscription, caller: Principal, noted: Entry) -> None:
+        """Note who opens a stream, in the audit too; from now on it lasts no longer than the caller's rights.
 
         Raises LimitedError where the caller has as many open as it may, in all processes together.
         """
-        stream_id = await run_in_threadpool(self._open, caller)
+        stream_id = await run_in_threadpool(self._open, caller, noted)
         if stream_id is None:
             raise LimitedError(
                 "TOO_MANY_STREAMS", f"expected at most {caller.streams} open streams", retry_after_s=_RETRY_AFTER_S
@@ -108,9 +109,12 @@ class OpenStreams:
         with self._pool.connection() as conn:
             limits.forget_process(conn, self._process)
 
-    def _open(self, caller: Principal) -> int | None:
+    def _open(self, caller: Principal, noted: Entry) -> int | None:
         with self._pool.connection() as conn:
-            return limits.open_stream(conn, caller.credential.who, process=self._process, most=caller.streams)
+            stream_id = limits.open_stream(conn, caller.credential.who, process=self._process, most=caller.streams)
+            if stream_id is not None:
+                audit.append(conn, noted, only_reads=True)
+            return stream_id
 
     def _close(self, stream_ids: list[int]) -> None:
         with self._pool.connection() as conn:

@@ -15,6 +15,7 @@ from api.access import Principal
 from api.hub import Sent, Subscription, encode
 from api.resources import Resources
 from db import events
+from db.audit import Entry
 from db.errors import Unavailable
 from db.events import Event, KnownRange
 from db.pool import Pool
@@ -39,7 +40,13 @@ class Start:
 
 
 async def open_stream(
-    parts: Resources, *, caller: Principal, service: str, vin: str | None, last_event_id: str | None
+    parts: Resources,
+    *,
+    caller: Principal,
+    service: str,
+    vin: str | None,
+    last_event_id: str | None,
+    noted: Entry,
 ) -> EventSourceResponse:
     """Return a stream of the service's events that the caller may see.
 
@@ -56,7 +63,7 @@ async def open_stream(
         if last_event_id:
             known = await run_in_threadpool(_known_range, parts.pool)
             start = begin_at(last_event_id, known, position=subscription.position)
-        await parts.open_streams.add(subscription, caller)
+        await parts.open_streams.add(subscription, caller, noted)
     except BaseException:
         parts.hub.unsubscribe(subscription)
         raise

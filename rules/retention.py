@@ -29,6 +29,7 @@ class Terms:
     quarantine: timedelta = timedelta(days=30)
     webhook_deliveries: timedelta = timedelta(days=30)
     system_tests: timedelta = timedelta(days=90)
+    audit: timedelta = timedelta(days=365)
     received_messages: timedelta = LATE_MAX + timedelta(days=1)
     events: timedelta = REPLAY_SPAN
     idempotent_answers: timedelta = idempotency.KEPT
@@ -39,7 +40,7 @@ class Terms:
     open_streams: timedelta = timedelta(hours=1)
 
 
-CHUNKED = ("vehicle_status", "engine_events")
+CHUNKED = ("vehicle_status", "engine_events", "audit")
 """Hypertables: dropped by whole chunks, so up to a chunk's interval later."""
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse
 
-from api import access
 from api.access import Action, Principal
+from api.audit import noted
 from api.deps import TICKET_COOKIE, Parts, Rule, VinPath, Watcher, known_vehicle
 from api.errors import documented
 from api.examples import streamed
@@ -34,9 +34,7 @@ class _OfAny(Rule):
         vin: Annotated[str | None, Query(description="only this vehicle's events")] = None,
     ) -> tuple[Principal, str | None]:
         """Return the caller and the vehicle. Raises ForbiddenError and NotFoundError."""
-        await self.decide(request, caller)
-        if vin is not None:
-            access.check(caller, Action.READ_VEHICLE, vin=vin)
+        await self.decide(request, caller, vin=vin)
         return caller, vin
 
 
@@ -99,11 +97,15 @@ _RESPONSES = documented(401, 403, 404, 422, 503)
     responses=streamed("sos_real_time_event") | _RESPONSES,
     summary="SOS Real-time Event Reception (SSE)",
 )
-async def sos_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter) -> EventSourceResponse:
+async def sos_events(
+    parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter, request: Request
+) -> EventSourceResponse:
     """Changes of SOS incidents as they happen, as far as the key may see them."""
     caller, vin = watcher
     await run_in_threadpool(_check_known, parts, vin)
-    return await open_stream(parts, caller=caller, service=Service.SOS, vin=vin, last_event_id=resume_after)
+    return await open_stream(
+        parts, caller=caller, service=Service.SOS, vin=vin, last_event_id=resume_after, noted=noted(request)
+    )
 
 
 @router.get(
@@ -113,11 +115,15 @@ async def sos_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfte
     responses=streamed("rsa_real_time_event") | _RESPONSES,
     summary="RSA Processing Status Real-time Query (SSE)",
 )
-async def rsa_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter) -> EventSourceResponse:
+async def rsa_events(
+    parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter, request: Request
+) -> EventSourceResponse:
     """Changes of RSA requests as they happen, as far as the key may see them."""
     caller, vin = watcher
     await run_in_threadpool(_check_known, parts, vin)
-    return await open_stream(parts, caller=caller, service=Service.RSA, vin=vin, last_event_id=resume_after)
+    return await open_stream(
+        parts, caller=caller, service=Service.RSA, vin=vin, last_event_id=resume_after, noted=noted(request)
+    )
 
 
 @router.get(
@@ -128,12 +134,17 @@ async def rsa_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfte
     summary="Curfew Real-time Event Reception (SSE)",
 )
 async def vehicle_curfew_events(
-    parts: Parts, watched: Annotated[tuple[Principal, str], Depends(_OfOne(Action.WATCH))], resume_after: ResumeAfter
+    parts: Parts,
+    watched: Annotated[tuple[Principal, str], Depends(_OfOne(Action.WATCH))],
+    resume_after: ResumeAfter,
+    request: Request,
 ) -> EventSourceResponse:
     """Violations and exceptions of one vehicle as they begin, change and end."""
     caller, vin = watched
     await run_in_threadpool(_check_known, parts, vin)
-    return await open_stream(parts, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
+    return await open_stream(
+        parts, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after, noted=noted(request)
+    )
 
 
 @router.get(
@@ -143,11 +154,15 @@ async def vehicle_curfew_events(
     responses=streamed("curfew_real_time_event") | _RESPONSES,
     summary="Curfew events of all vehicles, for the call center (SSE)",
 )
-async def curfew_events(parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter) -> EventSourceResponse:
+async def curfew_events(
+    parts: Parts, watcher: AnyWatcher, resume_after: ResumeAfter, request: Request
+) -> EventSourceResponse:
     """Violations and exceptions of every vehicle that the key may see."""
     caller, vin = watcher
     await run_in_threadpool(_check_known, parts, vin)
-    return await open_stream(parts, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after)
+    return await open_stream(
+        parts, caller=caller, service=curfew.SERVICE, vin=vin, last_event_id=resume_after, noted=noted(request)
+    )
 
 
 def _check_known(parts: Resources, vin: str | None) -> None:

@@ -30,6 +30,10 @@ WHERE vin = %(vin)s OR cid = ANY(%(cids)s) OR position(%(vin)s IN topic) > 0
                    WHERE position(convert_to(word, 'UTF8') IN payload) > 0
                       OR position(word IN detail) > 0));
 
+-- name: audit
+-- Who did what stays, and whose data it was goes. As many rows come as there were.
+SELECT FROM generate_series(1, audit_forget_vehicle(%(vin)s, %(cids)s::text[]));
+
 -- name: received_messages
 DELETE FROM received_messages WHERE vin = %(vin)s;
 

@@ -83,3 +83,6 @@ SELECT to_jsonb(t) FROM engine_events t WHERE vin = %(vin)s ORDER BY occurred_at
 
 -- name: vehicle_status
 SELECT to_jsonb(t) FROM vehicle_status t WHERE vin = %(vin)s ORDER BY occurred_at;
+
+-- name: audit
+SELECT to_jsonb(t) FROM audit t WHERE vin = %(vin)s OR cid = ANY(%(cids)s) ORDER BY at;

@@ -1,6 +1,6 @@
 -- name: snapshot
 -- All figures of one answer are of one instant. Must be the first statement of its transaction.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 
 -- name: sos_now
 -- Open now, whenever they began, and closed since the start of the day by the server's closing time.

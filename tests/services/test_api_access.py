@@ -1,9 +1,13 @@
 """Who may see what: generated from the routes, so that a new route is covered or fails here."""
 
+import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
@@ -12,6 +16,9 @@ from api.settings import ApiSettings
 from schemas.access import Role
 from tests.api import AGENT, BASE, KEY_SECRET, OPERATOR, OTHER_PARTNER, OTHER_VIN, PARTNER, VIN, Api, serving
 from tests.contract.examples import guide
+from tests.services.test_api_tokens import KEY, key_set, trusting
+from tests.services.test_api_tokens import token as jwt_of
+from tests.unit.test_access_docs import DOCUMENT
 
 UNKNOWN_VIN = "KMHSH81C7LU999999"
 WITHOUT = {"owner": Role.OWNER, "guardian": Role.GUARDIAN, "driver": Role.DRIVER, "agent": Role.AGENT}
@@ -77,7 +84,7 @@ BODIES: dict[str, Any] = {
 }
 """A good body for each route that asks for a key."""
 
-OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/docs/start.js", "/docs/{name}", "/openapi.json"}
 """Routes that tell nothing of anybody."""
 
 
@@ -103,14 +110,34 @@ def api(database_url: str) -> Iterator[Api]:
         yield served
 
 
-def ask(api: Api, route: str, *, token: str | None, vin: str = VIN, partner: str = PARTNER) -> Any:
+def filled(route: str, *, vin: str = VIN, partner: str = PARTNER) -> tuple[str, str]:
     method, path = route.split(" ")
     path = path.replace("{vin}", vin).replace("{partner}", partner).replace("{agentId}", AGENT)
-    path = path.replace("{exceptionId}", "exc_001").replace("{quarantineId}", "1")
+    return method, path.replace("{exceptionId}", "exc_001").replace("{quarantineId}", "1")
+
+
+def body_of(route: str, *, cids: tuple[str, str] | None = None) -> Any:
+    """Return a good body, which speaks of these incidents, SOS and RSA, where it speaks of any."""
     body = BODIES[route]
-    if body is not None:
-        body = {name: value for name, value in body.items() if name != "vin"}
-    return api.call(method, path, body, token=token)
+    if body is None:
+        return None
+    body = {name: value for name, value in body.items() if name != "vin"}
+    if cids is not None and "cid" in body:
+        body["cid"] = cids[0] if body["cid"].startswith("SOS") else cids[1]
+    return body
+
+
+def ask(
+    api: Api,
+    route: str,
+    *,
+    token: str | None,
+    vin: str = VIN,
+    partner: str = PARTNER,
+    cids: tuple[str, str] | None = None,
+) -> Any:
+    method, path = filled(route, vin=vin, partner=partner)
+    return api.call(method, path, body_of(route, cids=cids), token=token)
 
 
 def told(response: Any) -> dict[str, Any]:
@@ -142,22 +169,106 @@ def test_a_text_that_is_no_vin_is_an_unknown_vehicle(api: Api, vin: str) -> None
         assert ask(api, route, token=OPERATOR, vin=vin).status_code == 404, route
 
 
-def test_every_route_asks_for_a_key(api: Api) -> None:
+@pytest.fixture
+def client(api: Api) -> Iterator[httpx.Client]:
+    """One connection for hundreds of requests."""
+    with httpx.Client(base_url=api.url, verify=False, timeout=30) as kept:  # noqa: S501 - plain http
+        yield kept
+
+
+def answered(
+    client: httpx.Client, route: str, *, token: str | None, cids: tuple[str, str] | None = None, **place: str
+) -> tuple[int, str]:
+    """Return status and text of an answer; of a stream that opens, only its status."""
+    method, path = filled(route, **place)
+    path = path.removeprefix("/") if path.startswith("//") else BASE + path
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    with client.stream(method, path, json=body_of(route, cids=cids), headers=headers) as answer:
+        opened = answer.headers["content-type"].startswith("text/event-stream")
+        return answer.status_code, "" if opened else answer.read().decode()
+
+
+def test_every_route_refuses_who_proves_nothing(database_url: str, tmp_path: Path) -> None:
+    keys_file = tmp_path / "keys.json"
+    keys_file.write_text(key_set(first=KEY.public_key()))
+    with serving(database_url, **trusting(str(keys_file))) as api:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        api.add_key("sk_gone", Role.OPERATOR, every_vehicle=True)
+        api.revoke("sk_gone")
+        refused = {
+            None: "KEY_MISSING",
+            "sk_nobody": "KEY_UNKNOWN",
+            api.add_key("sk_old", Role.OPERATOR, every_vehicle=True, expires_at=past): "KEY_EXPIRED",
+            "sk_gone": "KEY_REVOKED",
+            jwt_of(exp=int(time.time()) - 60): "TOKEN_EXPIRED",
+            jwt_of(aud="another"): "TOKEN_AUDIENCE",
+        }
+        with httpx.Client(base_url=api.url, verify=False, timeout=30) as client:  # noqa: S501 - plain http
+            for route in ROUTES:
+                for token, code in refused.items():
+                    status, text = answered(client, route, token=token)
+                    assert (status, json.loads(text)["code"]) == (401, code), route
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the roles that docs/access.md lets ask each route, as `METHOD /path`."""
+    found = {}
+    for line in DOCUMENT.read_text().split("<!-- actions -->")[1].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == len(Role) + 2 and cells[0] != "action":
+            roles = {role for role, mark in zip(Role, cells[1:-1], strict=True) if mark == "yes"}
+            found |= {route: roles for route in cells[-1].split("<br>") if route}
+    return found
+
+
+def in_document(route: str) -> str:
+    method, path = route.split(" ")
+    path = path.removeprefix("/") if path.startswith("//") else BASE + path
+    return f"{method} {path.removeprefix('/api/v1')}"
+
+
+def test_every_route_lets_in_the_roles_that_are_documented_and_no_other(api: Api, client: httpx.Client) -> None:
+    """With every vehicle and as the partner asked for, so that nothing but the role decides."""
+    rights: dict[Role, Any] = {role: {"every_vehicle": True} for role in Role} | {Role.PARTNER: {"partner": PARTNER}}
+    tokens = {role: api.add_key(f"sk_{role}", role, **rights[role]) for role in Role}
+    allowed = documented()
     for route in ROUTES:
-        for token, code in ((None, "KEY_MISSING"), ("sk_nobody", "KEY_UNKNOWN")):
-            answer = ask(api, route, token=token)
-            assert (answer.status_code, answer.json()["code"]) == (401, code), route
-            assert answer.headers["WWW-Authenticate"].startswith("Bearer"), route
+        for role, token in tokens.items():
+            found, _ = answered(client, route, token=token)
+            if role in allowed[in_document(route)]:
+                assert found not in {401, 403, 429}, (route, role)
+            else:
+                assert found in {403, 404}, (route, role)
 
 
-def test_an_expired_and_a_revoked_key_are_refused(api: Api) -> None:
-    now = datetime.now(UTC)
-    api.add_key("sk_old", Role.OPERATOR, every_vehicle=True, expires_at=now - timedelta(seconds=1))
-    api.add_key("sk_gone", Role.OPERATOR, every_vehicle=True)
-    api.revoke("sk_gone")
-    for token, code in (("sk_old", "KEY_EXPIRED"), ("sk_gone", "KEY_REVOKED")):
-        answer = api.call("GET", f"/vehicles/{VIN}/sos/history", token=token)
-        assert (answer.status_code, answer.json()["code"]) == (401, code)
+def test_nothing_of_a_vehicle_or_dispatch_comes_to_strangers(api: Api, client: httpx.Client) -> None:
+    """Whatever they ask for, also with the right numbers of what they may not see."""
+    sos = ask(api, "POST /vehicles/{vin}/sos", token=OPERATOR).json()["cid"]
+    rsa = ask(api, "POST /vehicles/{vin}/rsa/request", token=OPERATOR).json()["cid"]
+    sending = {"cid": rsa, "partner": PARTNER, "serviceType": "TOWING"}
+    assert api.call("POST", f"/vehicles/{VIN}/rsa/dispatch", sending).status_code == 200
+    strangers = [api.add_key(f"sk_{name}", role, vins=[OTHER_VIN]) for name, role in WITHOUT.items()]
+    strangers.append(api.add_key("sk_other_partner", Role.PARTNER, partner=OTHER_PARTNER))
+    strangers.append(api.add_key("sk_analyst", Role.ANALYST, every_vehicle=True))
+    before = told_by_people(api)
+    for route in ROUTES:
+        if route.endswith("/events"):
+            continue  # tests/services/test_streams.py
+        for token in strangers:
+            for vin in (VIN, OTHER_VIN) if "{vin}" in route else (VIN,):
+                for partner in (PARTNER, OTHER_PARTNER) if "{partner}" in route else (PARTNER,):
+                    place = {"vin": vin, "partner": partner}
+                    status, text = answered(client, route, token=token, cids=(sos, rsa), **place)
+                    for secret in (VIN, sos, rsa):
+                        told_back = secret in {sos, rsa} and status in {404, 409}  # as it was asked for
+                        assert secret not in text.replace(OTHER_VIN, "") or told_back, (route, token, secret)
+    assert told_by_people(api) == before
+
+
+def told_by_people(api: Api) -> list[list[dict[str, Any]]]:
+    """Return the timelines of SOS and RSA; the queue may have given the SOS to a counselor who became free."""
+    answers = [api.call("GET", f"/vehicles/{VIN}/{service}/status").json() for service in ("sos", "rsa")]
+    return [[entry for entry in answer["timeline"] if entry["actor"] != "SYSTEM"] for answer in answers]
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.GUARDIAN, Role.DRIVER])

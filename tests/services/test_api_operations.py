@@ -1,6 +1,7 @@
 """How the process starts, tells that it can serve, and leaves."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -210,3 +211,24 @@ def test_more_requests_than_connections_and_threads_are_all_served(database_url:
 
 def test_hindrances_are_none_while_all_is_well(api: Api) -> None:
     assert hindrances(api.server.config.app.state.resources) == []  # type: ignore[union-attr]
+
+
+def test_the_documentation_comes_whole_from_this_machine_and_runs_nothing_else(api: Api) -> None:
+    page = api.call("GET", "//docs", token=None)
+    named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(named) == 4
+    for path in named:
+        assert path.startswith("/docs/")
+        answer = api.call("GET", f"/{path}", token=None)
+        assert (answer.status_code, bool(answer.content)) == (200, True)
+        assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
+    assert "://" not in page.text
+    assert "<script>" not in page.text
+    assert api.call("GET", "//docs/nothing.js", token=None).status_code == 404
+
+
+def test_what_is_data_can_be_neither_run_nor_framed_nor_kept(api: Api) -> None:
+    for path, token in ((f"/vehicles/{VIN}/sos/history", OPERATOR), ("/nothing", None), ("//livez", None)):
+        headers = api.call("GET", path, token=token).headers
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")

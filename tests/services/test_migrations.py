@@ -15,11 +15,11 @@ def test_migrating_again_applies_nothing(database_url: str) -> None:
         assert migrate(conn) == []
 
 
-def test_status_and_engine_events_are_hypertables(conn: Connection) -> None:
+def test_what_grows_without_end_is_a_hypertable(conn: Connection) -> None:
     rows = conn.execute(
         "SELECT hypertable_name, time_interval::text FROM timescaledb_information.dimensions ORDER BY 1"
     ).fetchall()
-    assert rows == [("engine_events", "7 days"), ("vehicle_status", "1 day")]
+    assert rows == [("audit", "30 days"), ("engine_events", "7 days"), ("vehicle_status", "1 day")]
 
 
 def test_a_migrated_database_is_what_the_documentation_says(conn: Connection) -> None:

@@ -31,6 +31,7 @@ WRITTEN = {
     " %(at)s, %(at)s FROM webhook_endpoints",
     "system_tests": "INSERT INTO system_tests VALUES ('TEST-20260101-' || lpad((random() * 1e9)::bigint::text, 9, '0'),"
     " 'full', 'x', NULL, %(at)s, %(at)s, 'PASSED', '{}')",
+    "audit": "INSERT INTO audit (at, who, action, request) VALUES (%(at)s, 'key:1', 'READ_VEHICLE', 'GET /')",
     "received_messages": "INSERT INTO received_messages (vin, message_id, kind, received_at)"
     " VALUES (%(vin)s, %(id)s, 'engine', %(at)s)",
     "events": "INSERT INTO events (sequence, service, type, priority, vin, occurred_at, data, appended_at)"
@@ -75,7 +76,9 @@ def count(conn: Connection, table: str) -> int:
 @pytest.mark.parametrize("table", WRITTEN)
 def test_rows_older_than_their_term_go_and_younger_ones_stay(kept: Connection, table: str) -> None:
     term = getattr(TERMS, table)
-    chunk = {"vehicle_status": timedelta(days=1), "engine_events": timedelta(days=7)}.get(table, timedelta(0))
+    chunk = {"vehicle_status": timedelta(days=1), "engine_events": timedelta(days=7), "audit": timedelta(days=30)}.get(
+        table, timedelta(0)
+    )
     write(kept, table, NOW - 2 * term - chunk, NOW - term - chunk - A_BIT, NOW - term + A_BIT, NOW)
     others = {name: count(kept, name) for name in WRITTEN if name != table}
     retention.prune(kept, NOW, terms=TERMS)
