@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
 from benchmarks import analyst, api, drain, live, plot, profiled, report, size, takeover
 from benchmarks.report import Figure, Results
@@ -36,6 +38,8 @@ def main(
 ) -> None:
     """Measure, show one table, and keep each group's figures in benchmarks/results/. Exit code 1: a bar is not met."""
     console = Console()
+    if not console.is_terminal:  # a log: whole lines
+        console = Console(width=140)
     chosen = tasks or [Task.DRAIN, Task.LIVE]
     groups: dict[Task, Callable[[Servers, Callable[[str], None]], list[Figure]]] = {
         Task.DRAIN: lambda parts, say: drain.run(parts, say, messages=messages, seed=seed, rounds=rounds),
@@ -53,7 +57,13 @@ def main(
         # Servers of its own for each group: none finds the leavings of another.
         with servers() as parts, console.status(task) as status:
             run = report.machine(parts)
-            figures = groups[task](parts, lambda text, name=task: status.update(f"{name}: {text}"))  # type: ignore[misc]
+
+            def say(text: str, name: Task = task, shown: Status = status) -> None:
+                shown.update(f"{name}: {text}")
+                if not console.is_terminal:
+                    console.print(f"{datetime.now(UTC):%H:%M:%S} {name}: {text}")
+
+            figures = groups[task](parts, say)
         run |= {"messages": messages, "seed": seed, "rounds": rounds}
         found.append(Results(task, figures, run))
         report.save(found[-1])

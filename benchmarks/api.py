@@ -14,7 +14,7 @@ from benchmarks.drain import Say
 from benchmarks.history import fill_status
 from benchmarks.measure import percentile
 from benchmarks.report import Figure
-from benchmarks.servers import TOKEN, Servers
+from benchmarks.servers import CALLERS, TOKENS, Servers
 from benchmarks.wire import request, vins_in
 from db.pool import connect
 from ingest.inbox import Received
@@ -25,7 +25,6 @@ from schemas.topics import Uplink, uplink_topic
 ROWS = 1_000_000
 INCIDENTS = 500
 VIOLATIONS = 100_000
-CALLERS = 8
 READ_S = 5
 STREAMS = 1000
 EVENTS = 40
@@ -81,7 +80,7 @@ async def _read(port: int, paths: Sequence[str]) -> list[float]:
         number = caller
         while time.monotonic() < ends:
             began = time.monotonic()
-            writer.write(request(paths[number % len(paths)], TOKEN))
+            writer.write(request(paths[number % len(paths)], TOKENS[caller]))
             await _answer(reader)
             took.append(time.monotonic() - began)
             number += CALLERS
@@ -108,7 +107,7 @@ async def _streams(port: int, url: str, random: Random) -> tuple[list[float], in
     async def follow(mine: dict[str, float], ready: asyncio.Event) -> None:
         async with opened:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(request(_STREAM, TOKEN))
+            writer.write(request(_STREAM, TOKENS[0]))
             head = await reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head.split(b"\r\n", 1)[0]:
             raise ConnectionError(f"a stream was refused: {head[:200]!r}")

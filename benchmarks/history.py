@@ -9,7 +9,8 @@ HOURS = 24
 def fill_status(url: str, rows: int) -> None:
     """Store so many samples of 2,000 vehicles over the last 24 hours, in the order of their time, up to 10 minutes ago.
 
-    So the newest chunk grows with the table, which is what a larger fleet does to it.
+    So the newest chunk grows with the table, which is what a larger fleet does to it. The index is built at the end, in
+    a tenth of the time, and as a whole.
     """
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("SET synchronous_commit = off")
@@ -17,6 +18,10 @@ def fill_status(url: str, rows: int) -> None:
             "INSERT INTO vehicles (vin) SELECT 'KMHFLEET' || lpad(n::text, 9, '0') FROM generate_series(1, 2000) n"
             " ON CONFLICT DO NOTHING"
         )
+        index = conn.execute("SELECT pg_get_indexdef('vehicle_status_latest'::regclass)").fetchone()
+        if index is None:
+            raise ValueError("expected the index vehicle_status_latest")
+        conn.execute("DROP INDEX vehicle_status_latest")
         for start in range(0, rows, AT_ONCE):
             conn.execute(
                 "INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect, latitude,"
@@ -30,4 +35,6 @@ def fill_status(url: str, rows: int) -> None:
                 " FROM generate_series(%s::bigint, %s::bigint) n) s",
                 (rows, HOURS, rows, start, min(start + AT_ONCE, rows) - 1),
             )
+        conn.execute("SET maintenance_work_mem = '512MB'")
+        conn.execute(str(index[0]).encode())
         conn.execute("VACUUM ANALYZE vehicle_status")

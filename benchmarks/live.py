@@ -14,7 +14,7 @@ from benchmarks import fleet
 from benchmarks.drain import DRAINED_WITHIN_S, Say
 from benchmarks.measure import peak_mib, percentile
 from benchmarks.report import Figure
-from benchmarks.servers import TOKEN, Servers, wait_for, wait_ready
+from benchmarks.servers import TOKENS, Servers, wait_for, wait_ready
 from benchmarks.wire import Client, Stream
 from ingest.mqtt import Incoming
 from schemas.demo import fleet_vin
@@ -115,7 +115,7 @@ def _offer(
     filters = [downlink_topic("+", Downlink.RECEIPT)]
     with (
         Client(parts.plain_port, "bench-live", filters=filters, on_message=presses.note) as client,
-        closing(Stream(port, STREAM, TOKEN)) as stream,
+        closing(Stream(port, STREAM, TOKENS[0])) as stream,
     ):
         began = time.monotonic()
         number = pressed = 0

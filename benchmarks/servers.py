@@ -31,7 +31,12 @@ from stack.postgres import Postgres, start_postgres
 
 STATUS_FILTER = uplink_topic("+", Uplink.STATUS)
 KEPT_S = 3600
-TOKEN = "sk_operator_of_the_benchmark"  # noqa: S105 - of a private database that is removed at the end
+CALLERS = 8
+"""Each with a key of its own: requests are counted by key, and one key's at once wait for each other."""
+TOKENS = [f"sk_{number:08d}_of_the_benchmark" for number in range(CALLERS)]
+MOST_STREAMS = 2000
+MOST_REQUESTS = 10_000_000
+"""No limit: what callers may ask for is not what is measured. It is counted all the same."""
 _KEY_SECRET = "the secret of the benchmark, long enough"  # noqa: S105 - likewise
 _OPEN_FILES = 8192
 
@@ -141,9 +146,19 @@ class Servers:
 
     @contextmanager
     def api(self, url: str) -> Iterator[int]:
-        """Give the port of `python -m api` on this database, ready; TOKEN is an operator's key."""
+        """Give the port of `python -m api` on this database, ready; TOKENS are operators' keys."""
         with connect(url, name="bench") as conn:
-            keys.put(conn, TOKEN, secret=_KEY_SECRET, label="bench", role=Role.OPERATOR, every_vehicle=True)
+            for token in TOKENS:
+                keys.put(
+                    conn,
+                    token,
+                    secret=_KEY_SECRET,
+                    label="bench",
+                    role=Role.OPERATOR,
+                    every_vehicle=True,
+                    requests_per_minute=MOST_REQUESTS,
+                    streams=MOST_STREAMS,
+                )
         port = free_port()
         settings = {
             "TCU_DATABASE_URL": url, "TCU_KEY_SECRET": _KEY_SECRET, "TCU_API_PORT": str(port),
