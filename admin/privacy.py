@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from admin.audit import note
 from admin.session import transaction
 from db import privacy, vehicles
 from db.pool import Connection
@@ -31,6 +32,8 @@ def export(
     """Print everything about a vehicle, or the incidents and vehicles of a person, as one JSON object."""
     if sum(given is not None for given in (vin, phone, name)) != 1:
         raise ValueError("expected one of --vin, --phone and --name")
+    with transaction() as conn:  # first, and of its own: nothing is handed out that nobody could tell of
+        note(conn, "EXPORT", request="tcu privacy export", vin=vin)
     with transaction() as conn:
         privacy.read_one_state(conn)
         if vin is not None:
@@ -58,6 +61,7 @@ def erase(
     with transaction() as conn:
         privacy.take_time(conn)
         issued = erase_vehicle(conn, vin, now=datetime.now(UTC))
+        note(conn, "ERASE_VEHICLE", request=f"tcu privacy erase (certificate {issued.certificate_id})")
     path = certificate or Path(f"erasure-{issued.certificate_id}.json")
     path.write_text(json.dumps(issued.report, indent=2) + "\n")
     typer.echo(path)

@@ -82,8 +82,12 @@ class KeyRing:
 
     def still_valid(self, principals: Collection[Principal]) -> list[bool]:
         """Tell of each principal whether it has the same rights as before, as the database tells now."""
+        credentials = {principal.credential for principal in principals}
+        if self._tokens is not None:
+            for kid in {one.kid for one in credentials if one.subject is not None}:
+                self._tokens.knows(kid)  # asks the issuer where it is due, before a connection has to wait for that
         with self._pool.connection() as conn:
-            present = self._present(conn, {principal.credential for principal in principals})
+            present = self._present(conn, credentials)
         return [present.get(principal.credential) == principal for principal in principals]
 
     def _holder(self, key: str) -> Principal:

@@ -111,6 +111,7 @@ class Tokens:
 def _credential(claims: Mapping[str, Any], kid: str | None) -> Credential:
     """Return who the claims speak of. Raises ValueError for a subject, roles or scope of another form."""
     subject, roles, scope = claims["sub"], claims.get("roles", []), claims.get("scope", "")
+    subject.encode()  # a lone surrogate is no text
     if not subject or len(subject) > _SUBJECT_LONGEST or "\x00" in subject:
         raise ValueError("expected a sub of 1 to 255 characters")
     if not isinstance(roles, list) or not isinstance(scope, str):

@@ -100,6 +100,8 @@ FORGED = {
     "TOKEN_MALFORMED no text": ".".join(map(part, (b"\xff\xfe", b"\xff", b"x"))),
     "TOKEN_MALFORMED deep": deep(),
     "TOKEN_MALFORMED nobody": token(sub=""),
+    "TOKEN_MALFORMED no text for a subject": token(sub="\ud800"),
+    "TOKEN_MALFORMED a NUL in the subject": token(sub="a\x00b"),
     "TOKEN_MALFORMED roles": token(roles="operator"),
     "TOKEN_EXPIRED": token(exp=int(time.time()) - 60),
     "TOKEN_NOT_YET_VALID nbf": token(nbf=int(time.time()) + 600),
