@@ -27,7 +27,7 @@ from schemas.access import Role
 from schemas.topics import Uplink, uplink_topic
 from stack.broker import Broker, start_mosquitto
 from stack.places import CHECKOUT, free_port, temporary_state
-from stack.postgres import Postgres, start_postgres
+from stack.postgres import OWNER, SERVICE, Postgres, start_postgres
 
 STATUS_FILTER = uplink_topic("+", Uplink.STATUS)
 KEPT_S = 3600
@@ -57,14 +57,17 @@ class Servers:
         name = f"bench_{uuid4().hex}"
         if not self._template:
             self._template.append("bench_template")
-            self._execute("CREATE DATABASE bench_template")
-            with connect(self.postgres.database_url("bench_template"), name="bench", autocommit=True) as conn:
+            self.postgres.create_database("bench_template")
+            # Who fills a table analyzes it, which is its owner's right.
+            self._execute(f"GRANT {OWNER} TO {SERVICE}")
+            owners = self.postgres.database_url("bench_template", role=OWNER)
+            with connect(owners, name="bench", autocommit=True) as conn:
                 migrate(conn)
             # TimescaleDB's scheduler is connected, and a template that anybody is connected to can't be cloned.
             self._execute("ALTER DATABASE bench_template ALLOW_CONNECTIONS false")
             self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'bench_template'")
             time.sleep(0.5)
-        self._execute(f"CREATE DATABASE {name} TEMPLATE bench_template")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE bench_template OWNER {OWNER}")
         return self.postgres.database_url(name)
 
     def drop_database(self, url: str) -> None:

@@ -23,10 +23,15 @@ class WorkerSettings(DatabaseSettings):
         validation_alias="TCU_MQTT_SERVICES_PORT",
         description="the broker's TLS port for our own processes; no vehicle gets in there",
     )
+    mqtt_vehicles_port: int = Field(
+        default=8883, validation_alias="TCU_MQTT_PORT", description="the broker's TLS port for vehicles, for the proof"
+    )
     mqtt_tls: bool = Field(default=True, description="false: no TLS; for a broker on loopback only")
     mqtt_ca: Path = Field(description="certificate of the authority that signed the broker's")
     mqtt_cert: Path = Field(description="the worker's certificate, CN ingest")
     mqtt_key: Path = Field(description="the key of that certificate")
+    acl_proof_cert: Path | None = Field(default=None, description="certificate of who tries what is forbidden")
+    acl_proof_key: Path | None = Field(default=None, description="the key of that certificate")
     ingest_group: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9-]{1,32}$",

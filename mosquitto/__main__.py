@@ -17,8 +17,8 @@ def prepare(
 ) -> None:
     """Issue what the broker, the worker and the system test need, and write the broker's configuration."""
     pki.issue_server(pki_dir, host)
-    pki.issue_service(pki_dir, "ingest")
-    pki.issue_service(pki_dir, "systemtest")
+    for name in ("ingest", "acl-proof", "systemtest"):
+        pki.issue_service(pki_dir, name)
     written = config.prepare(broker_dir, pki_dir, address="0.0.0.0", port=port, services_port=services_port)
     typer.echo(f"wrote {written}")
 

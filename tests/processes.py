@@ -39,11 +39,14 @@ def is_ready(database_url: str, name: str, pid: int | None = None, *, ready: boo
 
 def worker_environment(broker: Broker, pki_dir: Path, database_url: str) -> dict[str, str]:
     """Return what the worker reads."""
-    credentials = pki.issue_service(pki_dir, "ingest")
+    credentials, intruder = pki.issue_service(pki_dir, "ingest"), pki.issue_service(pki_dir, "acl-proof")
     return {
         "TCU_DATABASE_URL": database_url,
         "TCU_MQTT_HOST": broker.host,
+        "TCU_MQTT_PORT": str(broker.port),
         "TCU_MQTT_SERVICES_PORT": str(broker.services_port),
+        "TCU_ACL_PROOF_CERT": str(intruder.certificate),
+        "TCU_ACL_PROOF_KEY": str(intruder.key),
         "TCU_MQTT_CA": str(broker.ca),
         "TCU_MQTT_CERT": str(credentials.certificate),
         "TCU_MQTT_KEY": str(credentials.key),
