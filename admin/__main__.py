@@ -3,7 +3,7 @@
 import typer
 
 from admin import audit, broker, demo, grants, keys, partners, people, privacy, quarantine, status, vehicles
-from admin.session import explain_failures, transaction
+from admin.session import as_owner, explain_failures, transaction
 from db.catalog import describe
 from db.migrate import migrate as apply_migrations
 
@@ -29,8 +29,11 @@ app.command(name="status")(status.show)
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the present schema; safe to run at any time, and by several at once."""
-    with transaction(autocommit=True) as conn:
+    """Bring the database to the present schema; safe to run at any time, and by several at once.
+
+    Uses TCU_MIGRATE_URL, the schema's owner; where it is not set, TCU_DATABASE_URL.
+    """
+    with as_owner() as conn:
         applied = apply_migrations(conn)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
 

@@ -22,7 +22,9 @@ _WIDE = 1000
 
 
 class OperatorSettings(DatabaseSettings):
-    """Read from `TCU_DATABASE_URL` and `TCU_KEY_SECRET`."""
+    """Read from `TCU_DATABASE_URL`, `TCU_MIGRATE_URL` and `TCU_KEY_SECRET`."""
+
+    migrate_url: str | None = Field(default=None, description="the database as the schema's owner, for `tcu migrate`")
 
     key_secret: SecretStr | None = Field(default=None, min_length=32, description="what API keys are hashed with")
 
@@ -40,9 +42,17 @@ class BrokerSettings(BaseSettings):
 
 
 @contextmanager
-def transaction(*, autocommit: bool = False) -> Iterator[Connection]:
+def transaction() -> Iterator[Connection]:
     """Give one transaction on the database, committed at the end."""
-    with pool.connect(OperatorSettings().database_url, name="tcu", autocommit=autocommit) as conn:
+    with pool.connect(OperatorSettings().database_url, name="tcu") as conn:
+        yield conn
+
+
+@contextmanager
+def as_owner() -> Iterator[Connection]:
+    """Give an autocommit connection of the schema's owner, as TCU_MIGRATE_URL has it; else that of all processes."""
+    settings = OperatorSettings()
+    with pool.connect(settings.migrate_url or settings.database_url, name="tcu-migrate", autocommit=True) as conn:
         yield conn
 
 

@@ -15,6 +15,10 @@ DATABASE = "tcu"
 EMBEDDED = "TCU_EMBEDDED"
 """Private servers as name:port,name:port. A shell that sourced `env` did not thereby choose servers of its own."""
 
+OWNERS_URL = "TCU_MIGRATE_URL"
+ANALYSTS_URL = "TCU_ANALYST_URL"
+"""For `tcu migrate`, and for people with a SQL client: no process that stays up is given either."""
+
 CLIENT_SETTINGS = (
     "TCU_CONSOLE_URL",
     "TCU_API_URL",
@@ -25,6 +29,8 @@ CLIENT_SETTINGS = (
     "TCU_PKI_DIR",
     "TCU_BROKER_DIR",
     "TCU_DATABASE_URL",
+    OWNERS_URL,
+    ANALYSTS_URL,
     "TCU_KEY_SECRET",
     "TCU_DEMO_TOKEN",
     EMBEDDED,
@@ -59,11 +65,13 @@ def settle(places: Places) -> Settings:
     values["TCU_CONSOLE_PORT"] = own.get("TCU_CONSOLE_PORT", str(ports["console"]))
     values["TCU_CONSOLE_URL"] = f"http://{HOST}:{values['TCU_CONSOLE_PORT']}"
     if "TCU_DATABASE_URL" in own:
-        values["TCU_DATABASE_URL"] = own["TCU_DATABASE_URL"]
+        values |= {name: own[name] for name in ("TCU_DATABASE_URL", OWNERS_URL) if name in own}
     else:
         servers["postgres"] = ports["postgres"]
         postgres.prepare(places.state, ports["postgres"])
-        values["TCU_DATABASE_URL"] = postgres.database_url(places.state, ports["postgres"], DATABASE)
+        roles = {"TCU_DATABASE_URL": postgres.SERVICE, OWNERS_URL: postgres.OWNER, ANALYSTS_URL: postgres.ANALYST}
+        for name, role in roles.items():
+            values[name] = postgres.database_url(places.state, ports["postgres"], DATABASE, role=role)
     if "TCU_MQTT_HOST" in own:
         values |= _users_broker(own)
     else:
@@ -102,10 +110,11 @@ def settled(places: Places) -> Settings:
 
 
 def process_environment(values: dict[str, str]) -> dict[str, str]:
-    """Return the environment for a process of the stack."""
+    """Return the environment for a process of the stack: without what only the migration may use."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TCU_")}
     passed_on = {name: value for name, value in _users_choice().items() if name not in values}
-    return {**inherited, **passed_on, **values, "PYTHONUNBUFFERED": "1"}
+    chosen = {**inherited, **passed_on, **values, "PYTHONUNBUFFERED": "1"}
+    return {name: value for name, value in chosen.items() if name not in (OWNERS_URL, ANALYSTS_URL)}
 
 
 def _users_choice() -> dict[str, str]:
@@ -118,7 +127,10 @@ def _users_choice() -> dict[str, str]:
         name: value
         for name, value in chosen.items()
         if name not in CLIENT_SETTINGS
-        or (name == "TCU_DATABASE_URL" and not any(f":{port}/" in value for port in embedded))
+        or (
+            name in ("TCU_DATABASE_URL", OWNERS_URL, ANALYSTS_URL)
+            and not any(f":{port}/" in value for port in embedded)
+        )
     }
 
 
@@ -148,6 +160,7 @@ def _private_broker(places: Places, port: int, services_port: int) -> dict[str, 
     pki.issue_server(pki_dir)
     worker = pki.issue_service(pki_dir, "ingest")
     system_test = pki.issue_service(pki_dir, "systemtest")
+    intruder = pki.issue_service(pki_dir, "acl-proof")
     broker.prepare(places.state, pki_dir, port, services_port)
     return {
         "TCU_MQTT_HOST": broker.HOST,
@@ -156,6 +169,8 @@ def _private_broker(places: Places, port: int, services_port: int) -> dict[str, 
         "TCU_MQTT_CA": str(pki_dir / "ca.crt"),
         "TCU_MQTT_CERT": str(worker.certificate),
         "TCU_MQTT_KEY": str(worker.key),
+        "TCU_ACL_PROOF_CERT": str(intruder.certificate),
+        "TCU_ACL_PROOF_KEY": str(intruder.key),
         "TCU_SYSTEM_TEST_CERT": str(system_test.certificate),
         "TCU_SYSTEM_TEST_KEY": str(system_test.key),
         "TCU_PKI_DIR": str(pki_dir),

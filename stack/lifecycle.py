@@ -73,12 +73,13 @@ def _prepare_database(places: Places, settings: Settings) -> None:
     if "postgres" in settings.servers:
         port = settings.servers["postgres"]
         _await(places, "postgres", lambda: postgres.accepts(port))
-        postgres.create_database(postgres.database_url(places.state, port, "postgres"), environment.DATABASE)
+        postgres.create_database(places.state, port, environment.DATABASE)
     if "mosquitto" in settings.servers:
         _await(places, "mosquitto", lambda: listens(settings.servers["mosquitto"]))
     variables = environment.process_environment(settings.values)
-    for step in (["migrate"], ["demo", "seed"]):
-        _admin(variables, step)
+    owners = {name: value for name, value in settings.values.items() if name == environment.OWNERS_URL}
+    _admin(variables | owners, ["migrate"])
+    _admin(variables, ["demo", "seed"])
 
 
 def _admin(variables: dict[str, str], step: list[str]) -> None:

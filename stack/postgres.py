@@ -7,10 +7,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from stack.places import account_for, free_port, give_to, run_as
+from stack.places import CHECKOUT, account_for, free_port, give_to, run_as
 from stack.server import Server, ServerCommand, ServerFailed
 
-USER = "tcu"
+ADMINISTRATOR = "tcu"
+OWNER = "tcu_owner"
+SERVICE = "tcu_service"
+ANALYST = "tcu_analyst"
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -40,7 +43,7 @@ SETTINGS = {
 
 
 class Postgres(Server):
-    """A running private cluster; `url` is its superuser's."""
+    """A running private cluster; `url` is its administrator's, for making and dropping databases."""
 
     def __init__(self, state_dir: Path, port: int) -> None:
         self.port = port
@@ -49,12 +52,16 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        """The superuser's URL of the database `postgres`."""
-        return self.database_url("postgres")
+        """The administrator's URL of the database `postgres`."""
+        return self.database_url("postgres", role=ADMINISTRATOR)
 
-    def database_url(self, name: str) -> str:
-        """Return the superuser's URL of a database by name."""
-        return database_url(self._directory.parent, self.port, name)
+    def database_url(self, name: str, *, role: str = SERVICE) -> str:
+        """Return the URL of a database by name: as what runs sees it, unless another role is named."""
+        return database_url(self._directory.parent, self.port, name, role=role)
+
+    def create_database(self, name: str) -> None:
+        """Create a database with the product's roles unless it exists; its schema is still to be made."""
+        create_database(self._directory.parent, self.port, name)
 
 
 def start_postgres(state_dir: Path, settings: Mapping[str, str] | None = None) -> Postgres:
@@ -76,12 +83,18 @@ def prepare(state_dir: Path, port: int, settings: Mapping[str, str] | None = Non
     account = account_for("postgres")
     if not (data / "PG_VERSION").exists():
         directory.mkdir(exist_ok=True)
-        password = directory / "password"
-        password.write_text(secrets.token_urlsafe(24))
-        password.chmod(0o600)
+        _password(state_dir, ADMINISTRATOR)
         give_to(account, directory)
         options = ["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--auth=scram-sha-256"]
-        initdb = [_binary("initdb"), "-D", str(data), "-U", USER, f"--pwfile={password}", *options]
+        initdb = [
+            _binary("initdb"),
+            "-D",
+            str(data),
+            "-U",
+            ADMINISTRATOR,
+            f"--pwfile={directory / 'password'}",
+            *options,
+        ]
         _run_once(run_as(account, initdb, stop_signal="TERM"), directory)
     lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, **(settings or {}), "port": str(port)}.items()]
     (data / "postgresql.conf").write_text("\n".join(lines) + "\n")
@@ -99,10 +112,9 @@ def server_command(state_dir: Path) -> ServerCommand:
     )
 
 
-def database_url(state_dir: Path, port: int, name: str) -> str:
-    """Return the superuser's URL of a database in this cluster."""
-    password = (state_dir / "postgres" / "password").read_text()
-    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{name}"
+def database_url(state_dir: Path, port: int, name: str, *, role: str = SERVICE) -> str:
+    """Return the URL of a database in this cluster for one of the roles above."""
+    return f"postgresql://{role}:{_password(state_dir, role)}@127.0.0.1:{port}/{name}"
 
 
 def accepts(port: int) -> bool:
@@ -111,17 +123,41 @@ def accepts(port: int) -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def create_database(url: str, name: str) -> None:
-    """Create a database unless it exists, over the superuser's URL."""
-    psql = [_binary("psql"), "-XqAt", "-d", url]
-    found = subprocess.run(
-        [*psql, "-c", f"SELECT 1 FROM pg_database WHERE datname = '{name}'"],  # noqa: S608 - a name of ours
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    if not found:
-        subprocess.run([*psql, "-c", f'CREATE DATABASE "{name}"'], check=True)
+def create_database(state_dir: Path, port: int, name: str) -> None:
+    """Create a database unless it exists, and the product's roles with their passwords (db/roles.sql)."""
+    found = _psql(state_dir, port, "postgres", "-c", f"SELECT 1 FROM pg_database WHERE datname = '{name}'")  # noqa: S608
+    if not found.strip():
+        _psql(state_dir, port, "postgres", "-c", f'CREATE DATABASE "{name}"')
+    _psql(state_dir, port, name, "-f", str(CHECKOUT / "db" / "roles.sql"))
+
+
+def _psql(state_dir: Path, port: int, database: str, *words: str) -> str:
+    """Return what psql prints as the administrator. Raises ServerFailed with what it complains of."""
+    environment = {
+        **os.environ,
+        "PGPASSWORD": _password(state_dir, ADMINISTRATOR),
+        "TCU_OWNER_PASSWORD": _password(state_dir, OWNER),
+        "TCU_SERVICE_PASSWORD": _password(state_dir, SERVICE),
+        "TCU_ANALYST_PASSWORD": _password(state_dir, ANALYST),
+        "PGOPTIONS": "-c client_min_messages=warning",
+    }
+    command = [_binary("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(port)]
+    command += ["-U", ADMINISTRATOR, "-d", database, *words]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ServerFailed(f"{words} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def _password(state_dir: Path, role: str) -> str:
+    """Return a role's password, made when it is first asked for."""
+    # The administrator's had no name of its own when it was the only one.
+    file = state_dir / "postgres" / ("password" if role == ADMINISTRATOR else f"{role}.password")
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as new:
+            new.write(secrets.token_urlsafe(24))
+    return file.read_text()
 
 
 def _run_once(command: list[str], directory: Path) -> None:

@@ -12,7 +12,7 @@ from db.pool import Connection
 from mosquitto import pki
 from stack.broker import Broker, start_mosquitto
 from stack.places import temporary_state
-from stack.postgres import Postgres, start_postgres
+from stack.postgres import OWNER, Postgres, start_postgres
 from stack.server import Server
 from tests.processes import end_sessions, is_ready, product_process, worker_environment
 from tests.tcu import Tcu
@@ -29,7 +29,7 @@ def pki_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """A private PostgreSQL with TimescaleDB; `url` is the superuser's, `database_url(name)` that of one database."""
+    """A private PostgreSQL with TimescaleDB; `url` is its administrator's, `database_url(name)` as what runs has it."""
     with temporary_state() as state:
         # TimescaleDB's schedulers connect to every database, and one that is connected cannot be cloned. Without fsync
         # a kill still loses nothing, only a power cut would; a database per test then costs a third.
@@ -55,9 +55,8 @@ def broker(pki_dir: Path) -> Iterator[Broker]:
 def _template(postgres_server: Postgres) -> str:
     """A migrated empty database to clone: cloning takes a tenth of migrating."""
     name = "template_tcu"
-    with pool.connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}".encode())
-    with pool.connect(postgres_server.database_url(name), name="tests", autocommit=True) as conn:
+    postgres_server.create_database(name)
+    with pool.connect(postgres_server.database_url(name, role=OWNER), name="tests", autocommit=True) as conn:
         migrate(conn)
     with pool.connect(postgres_server.url, name="tests", autocommit=True) as conn:
         # A template that anybody is connected to cannot be cloned.
@@ -68,13 +67,27 @@ def _template(postgres_server: Postgres) -> str:
 
 @pytest.fixture
 def database_url(postgres_server: Postgres, _template: str) -> Iterator[str]:
-    """A migrated empty database of the test's own."""
+    """A migrated empty database of the test's own, with the rights that what runs has."""
     name = f"test_{uuid4().hex}"
     with pool.connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template}".encode())
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template} OWNER {OWNER}".encode())
     yield postgres_server.database_url(name)
     with pool.connect(postgres_server.url, name="tests", autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def owners_url(postgres_server: Postgres, database_url: str) -> str:
+    """The URL of the same database for the schema's owner."""
+    return postgres_server.database_url(database_url.rpartition("/")[2], role=OWNER)
+
+
+@pytest.fixture
+def owner(owners_url: str) -> Iterator[Connection]:
+    """A connection of the schema's owner to the same database, for what no process may do."""
+    with pool.connect(owners_url, name="tests") as connection:
+        yield connection
+        connection.rollback()
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ COMMENT ON TABLE processes IS 'Heartbeat and measured figures of each process.';
 DO $$
 BEGIN
     CREATE ROLE analyst NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL;  -- roles belong to the whole cluster; another database of it has made this one
+EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN
+    NULL;  -- roles belong to the whole cluster: another database of it has made this one, or an administrator has
 END
 $$;
 GRANT USAGE ON SCHEMA public TO analyst;

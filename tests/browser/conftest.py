@@ -21,7 +21,7 @@ from schemas.access import Role
 from schemas.curfew import ConsentRequest
 from stack.broker import Broker
 from stack.places import free_port
-from stack.postgres import Postgres
+from stack.postgres import OWNER, Postgres
 from stack.server import Server
 from tests.api import AGENT, OPERATOR, VIN, Api, serving
 from tests.processes import end_sessions, is_ready, product_process, worker_environment
@@ -57,7 +57,7 @@ def site(
     name = f"test_{uuid4().hex}"
     logs = tmp_path_factory.mktemp("site")
     with connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template}".encode())
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template} OWNER {OWNER}".encode())
     database_url = postgres_server.database_url(name)
     with serving(database_url) as api, wire(api.port) as to_api:
         _add_people(api)

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi import checks
 from api.app import create_app
 from api.settings import ApiSettings
 from db.pool import connect
-from stack.postgres import Postgres
+from stack.postgres import OWNER, Postgres
 from tests.api import AGENT, KEY_SECRET, OPERATOR, PARTNER, VIN, Api, serving
 
 
@@ -59,7 +59,7 @@ def api(postgres_server: Postgres, _template: str) -> Iterator[Api]:
     """One API for all operations: what one leaves behind, the next has to cope with."""
     name = f"test_{uuid4().hex}"
     with connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template}".encode())
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template} OWNER {OWNER}".encode())
     with serving(postgres_server.database_url(name)) as served:
         yield served
     with connect(postgres_server.url, name="tests", autocommit=True) as conn:

@@ -107,10 +107,10 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_ready_names_what_is_missing(api: Api, conn: Connection) -> None:
+def test_ready_names_what_is_missing(api: Api, owner: Connection) -> None:
     assert api.call("GET", "//readyz").json() == {"status": "ready", "reasons": []}
-    conn.execute("DELETE FROM schema_migrations WHERE name LIKE '0003%'")
-    conn.commit()
+    owner.execute("DELETE FROM schema_migrations WHERE name LIKE '0003%'")
+    owner.commit()
     answer = api.call("GET", "//readyz")
     assert answer.status_code == 503
     assert answer.json()["reasons"] == ["migration 0003_events is missing"]

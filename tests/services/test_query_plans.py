@@ -15,18 +15,18 @@ VIN = "KMHSH81C7LU000007"
 
 
 @pytest.fixture
-def filled(conn: Connection) -> Connection:
+def filled(owner: Connection) -> Connection:
     """Ten days of twenty vehicles, every ten minutes, and a thousand incidents and events."""
-    conn.execute(
+    owner.execute(
         "INSERT INTO vehicles (vin) SELECT 'KMHSH81C7LU' || lpad(n::text, 6, '0') FROM generate_series(0, 19) n"
     )
-    conn.execute(
+    owner.execute(
         "INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect, speed_kph)"
         " SELECT v.vin, gen_random_uuid(), t, t, false, 50 FROM vehicles v,"
         " generate_series(%s::timestamptz, %s::timestamptz, '10 minutes') t",
         (NOW - timedelta(days=10), NOW),
     )
-    conn.execute(
+    owner.execute(
         "INSERT INTO sos_incidents (cid, vin, status, emergency_type, urgency, source, test_call, occurred_at,"
         " received_at, anomalies, updated_at)"
         " SELECT 'SOS_20260307_' || lpad(n::text, 4, '0'), 'KMHSH81C7LU' || lpad((n %% 20)::text, 6, '0'),"
@@ -35,13 +35,13 @@ def filled(conn: Connection) -> Connection:
         " FROM generate_series(1, 2000) n, LATERAL (SELECT %s::timestamptz - n * interval '1 minute' AS t) AS at",
         (NOW,),
     )
-    conn.execute(
+    owner.execute(
         "INSERT INTO events (sequence, service, type, priority, vin, occurred_at, data)"
         " SELECT n, 'SOS', 'SOS_UPDATED', 'HIGH', 'KMHSH81C7LU000001', %s, '{}' FROM generate_series(1, 5000) n",
         (NOW,),
     )
-    conn.execute("ANALYZE")
-    return conn
+    owner.execute("ANALYZE")
+    return owner
 
 
 def plan(conn: Connection, service: str, name: str, **values: object) -> str:

@@ -125,24 +125,26 @@ def test_what_an_open_emergency_was_raised_from_stays_and_so_does_what_waits(kep
     assert [count(kept, name) for name in ("webhook_deliveries", "events")] == [1, 1]
 
 
-def test_killed_half_way_it_goes_on_the_next_time(kept: Connection, database_url: str) -> None:
+def test_killed_half_way_it_goes_on_the_next_time(kept: Connection, owner: Connection, database_url: str) -> None:
     kept.execute(
         "INSERT INTO received_messages (vin, message_id, kind, received_at)"
         " SELECT %s, gen_random_uuid(), 'engine', %s FROM generate_series(1, 5000)",
         (VIN, NOW - timedelta(days=30)),
     )
-    kept.execute(
+    kept.commit()
+    owner.execute(
         "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF (SELECT count(*) FROM received_messages) < 2000 THEN PERFORM pg_terminate_backend(pg_backend_pid());"
         " END IF; RETURN NULL; END $$"
     )
-    kept.execute("CREATE TRIGGER die AFTER DELETE ON received_messages EXECUTE FUNCTION die()")
-    kept.commit()
+    owner.execute("CREATE TRIGGER die AFTER DELETE ON received_messages EXECUTE FUNCTION die()")
+    owner.commit()
     with connect(database_url, name="killed") as killed, pytest.raises(psycopg.OperationalError):
         retention.prune(killed, NOW, terms=TERMS)
     assert count(kept, "received_messages") == 3000
-    kept.execute("DROP TRIGGER die ON received_messages")
     kept.commit()
+    owner.execute("DROP TRIGGER die ON received_messages")
+    owner.commit()
     retention.prune(kept, NOW, terms=TERMS)
     assert count(kept, "received_messages") == 0
 
