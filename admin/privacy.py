@@ -32,13 +32,14 @@ def export(
     """Print everything about a vehicle, or the incidents and vehicles of a person, as one JSON object."""
     if sum(given is not None for given in (vin, phone, name)) != 1:
         raise ValueError("expected one of --vin, --phone and --name")
-    with transaction() as conn:  # first, and of its own: nothing is handed out that nobody could tell of
-        note(conn, "EXPORT", request="tcu privacy export", vin=vin)
     with transaction() as conn:
+        if vin is not None and vehicles.get(conn, vin) is None:
+            raise ValueError(f"there is no vehicle {vin}")
+        given_by = "--vin" if vin is not None else "--phone" if phone is not None else "--name"
+        note(conn, "EXPORT_PERSONAL_DATA", request=f"tcu privacy export {given_by}", vin=vin)
+        conn.commit()  # before anything is handed out
         privacy.read_one_state(conn)
         if vin is not None:
-            if vehicles.get(conn, vin) is None:
-                raise ValueError(f"there is no vehicle {vin}")
             _print(conn, {"vin": vin}, [(table, privacy.subject(conn, vin)) for table in privacy.EXPORTED_TABLES])
         else:
             digits = re.sub(r"\D", "", phone) if phone is not None else None
@@ -58,10 +59,12 @@ def erase(
     """
     if not yes:
         typer.confirm(f"Erase {vin} for ever?", abort=True, err=True)
+    if certificate is not None:
+        certificate.touch()  # before anything is gone
     with transaction() as conn:
         privacy.take_time(conn)
         issued = erase_vehicle(conn, vin, now=datetime.now(UTC))
-        note(conn, "ERASE_VEHICLE", request=f"tcu privacy erase (certificate {issued.certificate_id})")
+        note(conn, "ERASE_VEHICLE", request=f"tcu privacy erase {issued.certificate_id}")
     path = certificate or Path(f"erasure-{issued.certificate_id}.json")
     path.write_text(json.dumps(issued.report, indent=2) + "\n")
     typer.echo(path)

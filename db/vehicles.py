@@ -151,13 +151,19 @@ def take_heard(conn: Connection, *, at: datetime, limit: int) -> list[str]:
 
 
 def withhold_location(conn: Connection, vin: str, *, withheld: bool) -> None:
-    """Say whether this vehicle's places may be stored and shown; those of an SOS always are."""
+    """Say whether this vehicle's places may be stored and shown; in an SOS they always are."""
     conn.execute(_SQL["withhold_location"], {"vin": vin, "withheld": withheld})
 
 
-def without_location(conn: Connection, vins: Iterable[str]) -> set[str]:
-    """Return those of these vehicles whose places are withheld."""
-    return {row[0] for row in conn.execute(_SQL["without_location"], {"vins": list(vins)})}
+def withholds_location(conn: Connection, vin: str) -> bool:
+    """Tell whether the driver has withdrawn the consent to be located."""
+    row = conn.execute(_SQL["withholds_location"], {"vin": vin}).fetchone()
+    return row is not None and bool(row[0])
+
+
+def without_location(conn: Connection) -> set[str]:
+    """Return the vehicles whose places are neither stored nor shown now; none with an open SOS."""
+    return {row[0] for row in conn.execute(_SQL["without_location"])}
 
 
 def lock(conn: Connection, vins: Iterable[str]) -> None:

@@ -133,7 +133,7 @@ def _register(conn: Connection, steps: Sequence[Step], known_vins: set[str]) -> 
 
 def _without_withheld_places(conn: Connection, steps: list[Step]) -> list[Step]:
     """Return the steps, telemetry without its place where the driver does not consent to be located."""
-    withheld = vehicles.without_location(conn, {step.vin for step in steps if step.vin is not None})
+    withheld = vehicles.without_location(conn)
     return [_unplaced(step) if step.vin in withheld else step for step in steps] if withheld else steps
 
 

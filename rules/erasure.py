@@ -16,6 +16,7 @@ from schemas.base import format_instant
 _KEPT = {
     "erased_incidents": "figures of incidents by month, without vehicle, person, place or number: the call center has "
     "to account for how it answered",
+    "audit": "who did what and when, without vehicle and incident: the operator has to account for it",
     "erasure_certificates": "this certificate, which names the vehicle only to who knows the VIN already",
     "backups": "copies of the database and its write-ahead log hold the rows until they expire",
     "certificate authority": "the vehicle's certificates in TCU_PKI_DIR: what is revoked must stay known",

@@ -98,6 +98,9 @@ JOBS: dict[Job, timedelta] = {
 PRUNED_EVERY = timedelta(minutes=1)
 """Often, and each time only a little."""
 
+FIRST_AFTER = timedelta(seconds=2)
+"""Soon after the start, so that what is rare comes also in a process that is often started anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
@@ -126,8 +129,9 @@ class Elected:
         # APScheduler leaves out a run that would begin over a second late: the machine slept, or was busy.
         once_but_late = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         scheduler = BackgroundScheduler(timezone=UTC, job_defaults=once_but_late)
+        first = datetime.now(UTC) + FIRST_AFTER
         for job, every in (JOBS | {self._prune: PRUNED_EVERY}).items():
-            scheduler.add_job(self._run_job, "interval", [job], seconds=every.total_seconds())
+            scheduler.add_job(self._run_job, "interval", [job], seconds=every.total_seconds(), next_run_time=first)
             self._runs[_named(job)] = JobRun(every_s=every.total_seconds())
         scheduler.add_job(self._beat, "interval", seconds=2, next_run_time=datetime.now(UTC))
         scheduler.start()

@@ -24,12 +24,9 @@ _BATCHES_MOST = 10
 class Terms:
     """How long rows are kept, by table; counted from when they were written, or from their end where they have one."""
 
-    vehicle_status: timedelta = timedelta(days=90)
-    engine_events: timedelta = timedelta(days=90)
     quarantine: timedelta = timedelta(days=30)
     webhook_deliveries: timedelta = timedelta(days=30)
     system_tests: timedelta = timedelta(days=90)
-    audit: timedelta = timedelta(days=365)
     received_messages: timedelta = LATE_MAX + timedelta(days=1)
     events: timedelta = REPLAY_SPAN
     idempotent_answers: timedelta = idempotency.KEPT
@@ -38,10 +35,13 @@ class Terms:
     stream_tickets: timedelta = timedelta(minutes=1)
     processes: timedelta = timedelta(hours=1)
     open_streams: timedelta = timedelta(hours=1)
+    vehicle_status: timedelta = timedelta(days=90)
+    engine_events: timedelta = timedelta(days=90)
+    audit: timedelta = timedelta(days=365)
 
 
 CHUNKED = ("vehicle_status", "engine_events", "audit")
-"""Hypertables: dropped by whole chunks, so up to a chunk's interval later."""
+"""Hypertables: dropped by whole chunks, so up to a chunk's interval later. Last, for somebody may be reading one."""
 
 
 def prune(conn: Connection, now: datetime, *, terms: Terms) -> None:

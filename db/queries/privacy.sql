@@ -6,7 +6,8 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SET statement_timeout = 0;
 
 -- name: subject
--- What else than the VIN leads to this vehicle's people: its incidents and the numbers and names that were given.
+-- What else than the VIN leads to this vehicle's people: its incidents and the numbers that were given. Short numbers, as
+-- of emergency services, are nobody's and occur in others' messages.
 SELECT
     (SELECT coalesce(array_agg(cid), '{}') FROM (
         SELECT cid FROM sos_incidents WHERE vin = %(vin)s
@@ -15,7 +16,7 @@ SELECT
         SELECT customer_phone AS phone FROM vehicles WHERE vin = %(vin)s
         UNION ALL SELECT contact_number FROM sos_incidents WHERE vin = %(vin)s
         UNION ALL SELECT customer_info ->> 'phone' FROM rsa_incidents WHERE vin = %(vin)s) AS phones
-     WHERE phone <> '');
+     WHERE length(regexp_replace(phone, '\D', '', 'g')) >= 7);
 
 -- name: unclosed
 -- The vehicle's incidents that somebody still has to close.

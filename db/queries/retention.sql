@@ -42,7 +42,7 @@ DELETE FROM received_messages WHERE (vin, message_id) IN (
 DELETE FROM events WHERE event_id IN (
     SELECT event_id FROM (SELECT event_id, appended_at FROM events
                           WHERE sequence < (SELECT max(sequence) FROM events)
-                          ORDER BY sequence LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS oldest
+                          ORDER BY sequence LIMIT %(limit)s) AS oldest
     WHERE appended_at < %(before)s);
 
 -- name: idempotent_answers

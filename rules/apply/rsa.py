@@ -239,7 +239,7 @@ def _as_consented(conn: Connection, press: Press) -> Press:
     """Return the press without its place where the driver has withdrawn LOCATION and this request does not share it."""
     report, consent = press.report, press.report.customer_consent
     shared = consent is not None and consent.location_sharing
-    if report.location is None or shared or not vehicles.without_location(conn, [press.vin]):
+    if report.location is None or shared or not vehicles.withholds_location(conn, press.vin):
         return press
     unplaced = report.model_copy(update={"location": None})
     return replace(press, report=unplaced, anomalies=(*press.anomalies, "LOCATION_WITHHELD"))

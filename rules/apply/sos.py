@@ -46,7 +46,7 @@ def press(conn: Connection, press: Press, *, now: datetime) -> str:
     Raises ConflictError where the press brings a cid that another incident has.
     """
     incidents.lock(conn)
-    if press.report.location is not None and vehicles.without_location(conn, [press.vin]):
+    if press.report.location is not None and vehicles.withholds_location(conn, press.vin):
         press = replace(press, anomalies=(*press.anomalies, LOCATED_WITHOUT_CONSENT))
     joined = sos.open_of_vehicle(conn, press.vin, test_call=press.report.test_call)
     if joined is not None:

@@ -97,7 +97,7 @@ def found(conn: Connection, needle: str) -> dict[str, int]:
 
 def test_erased_a_vehicle_is_in_no_table_and_chunk_but_as_figures(lived: Connection) -> None:
     tables = set(found(lived, VIN)) | set().union(*(found(lived, needle) for needle in PERSONAL))
-    chunks = {"vehicle_status": "_hyper_1_", "engine_events": "_hyper_2_"}
+    chunks = {"vehicle_status": "_hyper_1_", "engine_events": "_hyper_2_", "audit": "_hyper_3_"}
     without = [t for t in privacy.ERASED_TABLES if not any(f.startswith(chunks.get(t, t)) for f in tables)]
     assert without == ["voice_calls", "sos_timeline"]  # they name the incident only
     others = found(lived, OTHER_VIN)
@@ -119,7 +119,7 @@ def test_erased_a_vehicle_is_in_no_table_and_chunk_but_as_figures(lived: Connect
     rows = {entry["table"]: entry["rows"] for entry in issued.report["erased"]}
     assert (rows["vehicles"], rows["sos_incidents"], rows["rsa_incidents"], rows["vehicle_status"]) == (1, 1, 1, 3)
     assert min(rows[t] for t in privacy.ERASED_TABLES) > 0, rows
-    assert [kept["what"] for kept in issued.report["kept"]][:2] == ["erased_incidents", "erasure_certificates"]
+    assert {"erased_incidents", "audit", "erasure_certificates"} < {kept["what"] for kept in issued.report["kept"]}
 
 
 def test_numbers_of_events_go_on_after_the_newest_was_erased(lived: Connection) -> None:
@@ -168,8 +168,7 @@ def test_a_vehicle_that_presses_after_it_was_erased_is_heard_with_all_it_says(
     assert lived.execute("SELECT contact_number FROM sos_incidents WHERE vin = %s", (VIN,)).fetchall() == [("112",)]
 
 
-@pytest.mark.usefixtures("lived")
-def test_the_export_has_every_row_and_no_secret(database_url: str, tmp_path: Path) -> None:
+def test_the_export_has_every_row_and_no_secret(lived: Connection, database_url: str, tmp_path: Path) -> None:
     exported = run(database_url, "export", "--vin", VIN)
     told = {part["table"]: part["rows"] for part in exported["tables"]}
     assert set(told) == set(privacy.ERASED_TABLES)
@@ -184,6 +183,10 @@ def test_the_export_has_every_row_and_no_secret(database_url: str, tmp_path: Pat
     assert {entry["table"]: entry["rows"] for entry in json.loads(certificate.read_text())["erased"]} == {
         table: len(rows) for table, rows in told.items()
     }
+    assert lived.execute("SELECT action, vin FROM audit ORDER BY at DESC LIMIT 2").fetchall() == [
+        ("ERASE_VEHICLE", None),
+        ("EXPORT_PERSONAL_DATA", None),
+    ]
 
 
 def test_a_person_is_found_by_the_digits_of_the_number_and_by_the_name(lived: Connection, database_url: str) -> None:
@@ -231,9 +234,15 @@ def test_once_withdrawn_places_are_neither_stored_nor_shown_but_for_an_sos(api: 
     pressed = ok(api.call("GET", f"{marked.CAR}/sos/status"))
     assert (pressed["location"]["latitude"], pressed["anomalies"]) == (LATITUDE, ["LOCATED_WITHOUT_CONSENT"])
     assert "Located for the emergency, though not consented to" in [line["description"] for line in pressed["timeline"]]
+    hear(api.database_url, (Uplink.STATUS, body(location=marked.PLACE, speedKph=9)))
+    (row,) = [v for v in ok(api.call("GET", "//api/v1/vehicles"))["vehicles"] if v["vin"] == VIN]
+    assert (row["location"]["latitude"], row["speedKph"]) == (LATITUDE, 9)
+    ok(api.call("POST", f"{marked.CAR}/sos/cancel", {"cid": pressed["cid"]}))
+    (row,) = [v for v in ok(api.call("GET", "//api/v1/vehicles"))["vehicles"] if v["vin"] == VIN]
+    assert (row["location"], row["speedKph"]) == (None, 9)
 
     ok(api.call("PUT", f"{marked.CURFEW}/consents", {"purpose": "LOCATION", "granted": True}))
-    assert ok(api.call("GET", violations))["violations"][0]["location"]["longitude"] == LONGITUDE
+    assert ok(api.call("GET", violations))["violations"][-1]["location"]["longitude"] == LONGITUDE
 
 
 def test_a_request_for_assistance_may_share_its_place_though_places_are_withheld(api: Api, conn: Connection) -> None:

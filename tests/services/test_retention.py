@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -13,6 +14,8 @@ from db.pool import Connection, connect
 from rules import retention
 from rules.retention import Terms
 from rules.settings import RulesSettings
+from stack.server import wait_until
+from tests.processes import is_ready, product_process
 
 NOW = datetime.now(UTC)
 VIN = "KMHSH81C7LU123456"
@@ -168,6 +171,26 @@ def test_ingestion_goes_on_beside_it_and_a_reader_makes_it_wait_for_the_next_tim
         retention.prune(kept, NOW, terms=TERMS)
         worker.commit()
     assert (count(kept, "vehicle_status"), count(kept, "received_messages")) == (2, 1)
+
+
+def test_the_job_runs_soon_after_the_start(kept: Connection, database_url: str, tmp_path: Path) -> None:
+    write(kept, "quarantine", NOW - timedelta(days=31), NOW)
+    process = product_process(
+        "rules",
+        {"TCU_DATABASE_URL": database_url},
+        log=tmp_path / "rules.log",
+        ready=lambda: is_ready(database_url, "rules", process.pid),
+    )
+
+    def is_pruned() -> bool:
+        kept.rollback()
+        return count(kept, "quarantine") == 1
+
+    try:
+        process.start()
+        wait_until(is_pruned, wait_s=20)
+    finally:
+        process.kill()
 
 
 def test_telemetry_is_kept_at_least_as_long_as_the_latest_message_is_judged_back(
