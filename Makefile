@@ -2,10 +2,10 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test up down check bench clean lock
+.PHONY: help setup browser screenshots demo test up down check bench clean lock
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 setup: ## the servers and .venv, without starting anything
 	@bash stack/setup.sh
@@ -18,6 +18,9 @@ test: browser ## the whole suite on a real broker and a real database; ARGS="-k 
 
 browser: ## the set-up with Debian's Chromium, which the tests of the live screen drive
 	@bash stack/setup.sh --with-browser
+
+screenshots: browser ## new pictures of the live screen for the documentation, from a demo that runs
+	@$(PY) -m stack pictures
 
 up: setup ## the stack in the background; `. .run/env` then points clients and `tcu` at it
 	@$(PY) -m stack up

@@ -42,6 +42,7 @@ ENGLISH: dict[str, str] = {
     "list.nowhere": "position unknown",
     "list.anomalies": "Not as it should be: ",
     "list.new_sos": "new SOS",
+    "list.sound_held": "The browser holds the sound back: click anywhere once.",
     # clocks
     "clock.to_agent": "no agent {time}",
     "clock.to_voice": "no voice {time}",

@@ -10,7 +10,7 @@ import typer
 
 from stack import lifecycle, supervision
 from stack.demo import demo as play_demo
-from stack.places import Places, demo_places, stack_places
+from stack.places import Places, demo_places, picture_places, stack_places
 from stack.server import ServerFailed
 
 T = TypeVar("T")
@@ -60,6 +60,16 @@ def demo() -> None:
         signal.signal(number, _interrupt)
     places = demo_places()
     raise typer.Exit(_held(places, lambda: play_demo(places)))
+
+
+@app.command()
+def pictures() -> None:
+    """Take the documentation's pictures of the live screen from a demo of their own."""
+    from stack.pictures import take  # noqa: PLC0415 - needs a browser's driver, which nothing else here does
+
+    places = picture_places()
+    for file in _held(places, lambda: take(places)):
+        typer.echo(f"==> {file}")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -37,6 +37,11 @@ def demo_places() -> Places:
     return Places(run=CHECKOUT / ".run" / "demo", state=_state_root() / "demo")
 
 
+def picture_places() -> Places:
+    """Return where the demo lives of which the documentation's pictures are taken."""
+    return Places(run=CHECKOUT / ".run" / "pictures", state=_state_root() / "pictures")
+
+
 def _state_root() -> Path:
     """Return this checkout's directory outside the checkout, which may lie under a home that servers cannot enter."""
     if chosen := os.environ.get("TCU_STATE_DIR"):

@@ -67,6 +67,7 @@ class Frame:
         """Show whether what is seen is live."""
         lost_since = self._session.board.lost_since
         self._banner.set_visibility(lost_since is not None)
+        self._content.classes(**{"add" if lost_since else "remove": "stale"})
         self._live.classes(replace="live lost" if lost_since else "live")
         words = say("live") if lost_since is None else say("live.lost", time=f"{lost_since:%H:%M:%S} UTC")
         retext(self._live, words)

@@ -62,7 +62,7 @@ export default {
           <dt>{{ t['detail.partner'] }}</dt><dd>{{ incident.partner || t['detail.nobody'] }}</dd>
           <dt>{{ t['detail.provider'] }}</dt><dd>{{ [incident.provider?.name, incident.provider?.driver?.name, incident.provider?.driver?.phone || incident.provider?.phone].filter(Boolean).join(' · ') || '–' }}</dd>
           <dt>{{ t['detail.ticket'] }}</dt><dd>{{ incident.partnerTicketId || '–' }}</dd>
-          <dt>{{ t['detail.eta'] }}</dt><dd :title="utc(row.estimatedArrival)">{{ local(row.estimatedArrival) || '–' }}<span v-if="slip" class="clock warn"> {{ slip }}</span></dd>
+          <dt>{{ t['detail.eta'] }}</dt><dd :title="utc(row.estimatedArrival)">{{ local(row.estimatedArrival) || '–' }}<span v-if="slip" class="clock warn">&nbsp;{{ slip }}</span></dd>
           <dt>{{ t['detail.distance'] }}</dt><dd>{{ incident.locationTracking.estimatedDistance == null ? '–' : incident.locationTracking.estimatedDistance + ' km' }}</dd>
           <dt>{{ t['detail.destination'] }}</dt><dd>{{ incident.locationTracking.destination?.address || '–' }}</dd>
           <template v-if="incident.dispatch"><dt>{{ t['detail.delivery'] }}</dt><dd>{{ incident.dispatch.delivery }}{{ incident.dispatch.lastError ? ' · ' + incident.dispatch.lastError : '' }}</dd></template>
@@ -91,7 +91,7 @@ export default {
       <ol>
         <li v-for="(line, i) in lines" :key="i">
           <time :datetime="line.timestamp" :title="utc(line.timestamp)">{{ local(line.timestamp, { seconds: true }) }}</time>
-          <span class="what">{{ line.description }}</span>
+          <span class="what" :title="line.description">{{ told(line.description) }}</span>
           <span class="by">{{ line.actor }}</span>
         </li>
       </ol>
@@ -158,6 +158,10 @@ export default {
     utc,
     show(incident, row, vehicle, actions) {
       Object.assign(this, { incident, row, vehicle, actions });
+    },
+    /** A line with the instants that it names by the viewer's clock; its title has it as it was written. */
+    told(description) {
+      return description.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (instant) => local(instant));
     },
     word(kind, name) {
       return this.t[`${kind}.${name}`] ?? name ?? "";

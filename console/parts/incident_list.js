@@ -5,7 +5,7 @@ const SPARE = 6;
 
 export default {
   template: `
-  <section class="list" aria-label="Incidents">
+  <section class="list" :aria-label="t['list.label']">
     <div class="list-head">
       <div class="chips" role="group" :aria-label="t['list.filter']">
         <button v-for="f in filters" :key="f" type="button" class="chip" :aria-pressed="filter === f" @click="filter = f">
@@ -14,6 +14,7 @@ export default {
       </div>
       <input ref="search" class="search" type="search" v-model.trim="search" :placeholder="t['list.search']"
              :aria-label="t['list.search']" @keydown.down.prevent="$refs.rows.focus()">
+      <p v-if="held" class="note warn small" role="status">{{ t['list.sound_held'] }}</p>
     </div>
     <div ref="rows" class="rows" role="listbox" tabindex="0" :aria-label="t['list.label']"
          :aria-activedescendant="selected ? 'row-' + selected : null"
@@ -58,6 +59,7 @@ export default {
     top: 0,
     height: 800,
     announced: "",
+    held: false,
   }),
   created() {
     setClock(this.serverNow);
@@ -79,6 +81,13 @@ export default {
       this.unseen = 0;
       document.title = this.title;
     };
+    // Browsers let a page sound only after its viewer has touched it.
+    this.touched = () => {
+      this.audio ??= new AudioContext();
+      this.audio.resume();
+      this.held = false;
+    };
+    for (const touch of ["pointerdown", "keydown"]) document.addEventListener(touch, this.touched, { once: true });
     document.addEventListener("keydown", this.keys);
     window.addEventListener("focus", this.seen);
     document.addEventListener("pointerdown", this.seen);
@@ -91,6 +100,7 @@ export default {
   unmounted() {
     this.sizes.disconnect();
     clearInterval(this.blink);
+    for (const touch of ["pointerdown", "keydown"]) document.removeEventListener(touch, this.touched);
     document.removeEventListener("keydown", this.keys);
     window.removeEventListener("focus", this.seen);
     document.removeEventListener("pointerdown", this.seen);
@@ -147,8 +157,10 @@ export default {
       if (this.sound) this.ring();
     },
     ring() {
-      this.audio ??= new AudioContext();
-      if (this.audio.state === "suspended") this.audio.resume();
+      if (this.audio?.state !== "running") {
+        this.held = true;
+        return;
+      }
       const start = this.audio.currentTime;
       for (const [at, hertz] of [[0, 880], [0.18, 1175], [0.5, 880], [0.68, 1175]]) {
         const tone = this.audio.createOscillator();

@@ -215,13 +215,13 @@ const Ground = L.Layer.extend({
       const y = Math.round(map.latLngToContainerPoint([lat, nw.lng]).y) + 0.5;
       pen.moveTo(-spare, y);
       pen.lineTo(size.x + spare, y);
-      pen.fillText(`${lat.toFixed(digits)}°`, 46, y - 3);
+      pen.fillText(`${lat.toFixed(digits)}°`, 4, y - 3);
     }
     pen.stroke();
     this.names(pen, map, size, spare, colour);
   },
   names(pen, map, size, spare, colour) {
-    const taken = [];
+    const taken = [[-spare, -spare, 52, size.y + spare]]; // the parallels' figures
     const zoom = map.getZoom();
     pen.fillStyle = colour("--map-name");
     pen.textAlign = "center";

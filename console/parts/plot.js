@@ -50,9 +50,9 @@ export default {
             },
           },
           xAxis: lines
-            ? { type: "time", axisLabel: { ...dim, hideOverlap: true, formatter: "{HH}:{mm}" }, axisLine: { lineStyle: { color: colour("--line") } } }
+            ? { type: "time", minInterval: 60000, axisLabel: { ...dim, hideOverlap: true, formatter: "{HH}:{mm}" }, axisLine: { lineStyle: { color: colour("--line") } } }
             : { type: "category", data: data.names, axisLabel: { ...dim, interval: "auto" }, axisLine: { lineStyle: { color: colour("--line") } }, axisTick: { show: false } },
-          yAxis: { type: "value", min: 0, minInterval: lines ? 0 : 1, axisLabel: dim, splitNumber: 3, splitLine: { lineStyle: { color: colour("--line") } } },
+          yAxis: { type: "value", min: 0, minInterval: this.unit ? 0 : 1, axisLabel: dim, splitNumber: 3, splitLine: { lineStyle: { color: colour("--line") } } },
           series: data.series.map((one) => ({
             name: one.name,
             type: lines ? "line" : "bar",

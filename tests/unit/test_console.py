@@ -187,3 +187,40 @@ def test_images_come_from_here_and_from_the_tile_server_that_was_set() -> None:
     assert "img-src 'self' data:;" in policy(None)
     with pytest.raises(ValueError, match="http or https"):
         ConsoleSettings(api_url="http://127.0.0.1:1", console_tile_url="javascript:alert(1)")
+
+
+LOOK = (CONSOLE / "static" / "look.css").read_text()
+GROUNDS = ("ground", "pane", "raised", "chosen")
+PAIRS = [(text, ground) for text in ("text", "dim") for ground in GROUNDS]
+PAIRS += [
+    (text, ground)
+    for text in ("accent", "good", "warn", "bad", "high", "medium", "low", "rsa")
+    for ground in ("pane", "raised", "chosen")
+]
+PAIRS += [("good", "good-ground"), ("warn", "warn-ground"), ("bad", "bad-ground"), ("accent-ink", "accent")]
+PAIRS += [("map-name", "map-ground"), ("dim", "map-ground"), ("dim", "warn-ground"), ("dim", "bad-ground")]
+
+
+def colours(theme: str) -> dict[str, str]:
+    light, dark = (
+        re.search(f"^{root} {{(.*?)^}}", LOOK, re.M | re.S) for root in (":root", r':root\[data-theme="dark"\]')
+    )
+    assert light is not None
+    assert dark is not None
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light[1]))
+    return found | (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", dark[1])) if theme == "dark" else {})
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("text", "ground"), PAIRS)
+def test_text_can_be_told_from_its_ground(theme: str, text: str, ground: str) -> None:
+    known = colours(theme)
+    lighter, darker = sorted((luminance(known[text]), luminance(known[ground])), reverse=True)
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (known[text], known[ground])
