@@ -57,6 +57,11 @@ class Lane:
         return self._session.ready and self._conn is not None and not self._conn.closed and self._thread.is_alive()
 
     @property
+    def connected(self) -> bool:
+        """True while the broker session stands."""
+        return self._session.ready
+
+    @property
     def waiting(self) -> int:
         """Messages received and not yet taken into a batch."""
         return len(self._session.inbox)

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Thread
 
 import structlog
 
@@ -13,6 +13,7 @@ from db.errors import DatabaseError
 from db.pool import PROMPT_WITHIN_S, Connection, connect
 from db.processes import Process
 from ingest import metrics
+from ingest.acl_proof import prove
 from ingest.downlink import DownlinkSender
 from ingest.lane import Lane
 from ingest.lease import Lease
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 TICK_S = 1.0
 SHORT_TICK_S = 0.2
 BEAT_EVERY_S = 2.0
+PROVE_AGAIN_S = 2.0
 
 
 class Tenure:
@@ -34,15 +36,20 @@ class Tenure:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.lanes = [Lane(settings, name="urgent", kinds=URGENT), Lane(settings, name="bulk", kinds=BULK)]
-        self._downlink = DownlinkSender(settings)
-        self._parts: list[Lane | DownlinkSender] = [*self.lanes, self._downlink]
+        self._parts: list[Lane | DownlinkSender] = [*self.lanes, DownlinkSender(settings)]
+        self._settings = settings
+        self._stopping = Event()
+        self.unproven: str | None = "the access list has not been tried yet"
+        """Why it is not proven that the broker keeps vehicles apart; None once it is."""
+        self._proof = Thread(target=self._prove, name="acl-proof")
         for part in self._parts:
             part.start()
+        self._proof.start()
 
     @property
     def ready(self) -> bool:
-        """True while messages arrive and can be stored."""
-        return all(lane.ready for lane in self.lanes)
+        """True while messages arrive and can be stored, from a broker that was seen to keep vehicles apart."""
+        return self.unproven is None and all(lane.ready for lane in self.lanes)
 
     def check(self) -> None:
         """Raise RuntimeError where a part ended by itself or does not move."""
@@ -53,9 +60,22 @@ class Tenure:
 
     def stop(self) -> None:
         """Finish the batches in hand, acknowledge them, and leave the sessions to whoever comes next."""
+        self._stopping.set()
         for part in self._parts:
             part.stop()
+        self._proof.join()
         log.info("worker_stopped", stored={lane.name: lane.stored for lane in self.lanes})
+
+    def _prove(self) -> None:
+        # Again with each new session: the broker may have come back with another list.
+        while not self._stopping.wait(0.2):
+            if not all(lane.connected for lane in self.lanes):
+                self.unproven = self.unproven or "the broker session was lost since the access list was tried"
+            elif self.unproven is not None:
+                self.unproven = prove(self._settings)
+                if self.unproven is not None:
+                    log.error("acl_not_proven", reason=self.unproven)
+                    self._stopping.wait(PROVE_AGAIN_S)
 
 
 def run(settings: WorkerSettings, stopping: Event) -> None:
@@ -112,7 +132,7 @@ class House:
                 self._conn = connect(self._url, name="ingest-house", autocommit=True, answer_within_s=PROMPT_WITHIN_S)
             # At once when readiness is new: whoever waits for this worker sees it without delay.
             if is_ready is not self._was_ready or time.monotonic() - self._beat_s >= BEAT_EVERY_S:
-                processes.beat(self._conn, _heartbeat(lanes, self._started_at, ready=is_ready))
+                processes.beat(self._conn, _heartbeat(tenure, self._started_at))
                 self._was_ready, self._beat_s = is_ready, time.monotonic()
                 if lanes:
                     lanes[0].probe()  # the next beat tells what it took
@@ -135,9 +155,12 @@ def _measure(lanes: list[Lane]) -> None:
     metrics.RECEIPTS.labels("confirmed").set(sum(lane.publications.confirmed for lane in lanes))
 
 
-def _heartbeat(lanes: list[Lane], started_at: datetime, *, ready: bool) -> Process:
+def _heartbeat(tenure: Tenure | None, started_at: datetime) -> Process:
     now = datetime.now(UTC)
-    figures: dict[str, object] = {"standing_by": not lanes}
+    lanes = tenure.lanes if tenure is not None else []
+    figures: dict[str, object] = {"standing_by": tenure is None}
+    if tenure is not None and tenure.unproven is not None:
+        figures["acl"] = tenure.unproven
     if lanes:
         figures |= {
             f"{lane.name}_{name}": value
@@ -151,4 +174,6 @@ def _heartbeat(lanes: list[Lane], started_at: datetime, *, ready: bool) -> Proce
             "broker_round_trip_s": lanes[0].publications.round_trip_s,
         }
     name = f"ingest@{socket.gethostname()}:{os.getpid()}"
-    return Process(name=name, started_at=started_at, beat_at=now, ready=ready, figures=figures)
+    return Process(
+        name=name, started_at=started_at, beat_at=now, ready=tenure is not None and tenure.ready, figures=figures
+    )
