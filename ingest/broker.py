@@ -243,7 +243,7 @@ class Session:
 
     def _write_settled(self) -> None:
         now_s = time.monotonic()
-        while self._settled and self._conversation.ready:
+        while self._settled and self._conversation.accepted:
             settled = self._settled.popleft()
             # An older connection's packet ids mean nothing now.
             self._conversation.acknowledge(
@@ -282,7 +282,7 @@ class Session:
             metrics.SALVAGED.labels(self._name).inc(salvaged)
 
     def _lost(self) -> None:
-        self._conversation.ready = False
+        self._conversation.ready = self._conversation.accepted = False
         self.publications.round_trip_s = None
         self.inbox.clear()
         # What somebody waits for is given up; receipts go out on the next connection.

@@ -64,8 +64,10 @@ class Conversation:
     session_expiry_s: int
     """How long the broker keeps the session while nobody is connected; 0: it begins anew with each connection."""
     outgoing: bytearray = field(default_factory=bytearray)
+    accepted: bool = False
+    """True from the broker's CONNACK: it may be acknowledged and published to, while SUBACK waits behind a backlog."""
     ready: bool = False
-    """True once the broker has accepted the connection and every filter."""
+    """True once messages come: the broker has granted every filter, or still has the session that it granted them to."""
     salvaged: int = 0
     """Messages whose properties the codec could not read; what came with them was handed on all the same."""
     _buffer: bytearray = field(default_factory=bytearray)
@@ -78,13 +80,12 @@ class Conversation:
     _began_s: float = 0.0
     _sent_s: float = 0.0
     _heard_s: float = 0.0
-    _accepted: bool = False
 
     def begin(self, now_s: float) -> None:
         """Start on a new connection: CONNECT is the first packet (MQTT 5 §3.1)."""
         self.outgoing.clear()
         self._buffer.clear()
-        self.ready = self._accepted = False
+        self.ready = self.accepted = False
         self._window = 0
         if self.session_expiry_s == 0:
             self._waiting.clear()
@@ -160,14 +161,14 @@ class Conversation:
 
         Raises Ended where the broker did not answer in time.
         """
-        if not self.ready and now_s - self._began_s > CONNACK_WAIT_S:
+        if not self.accepted and now_s - self._began_s > CONNACK_WAIT_S:
             raise Ended(f"the broker did not accept the session within {CONNACK_WAIT_S} s")
         if not reading:
             self._heard_s = now_s
         half_s = self._keepalive_s / 2
-        if self._accepted and now_s - self._sent_s >= half_s:
+        if self.accepted and now_s - self._sent_s >= half_s:
             self._send(mqtt5.PingReqPacket().write(), now_s)
-        if self._accepted and now_s - self._heard_s > self._keepalive_s + half_s:
+        if self.accepted and now_s - self._heard_s > self._keepalive_s + half_s:
             raise Ended("the broker is silent: no answer to PINGREQ")
 
     def _take(self, packet: mqtt5.Packet, now_s: float) -> None:
@@ -193,7 +194,7 @@ class Conversation:
             raise Ended(f"the broker refused the connection: {packet.reason_code.name}")
         if packet.server_keep_alive is not None:  # the broker's word counts (§3.2.2.3.14)
             self._keepalive_s = packet.server_keep_alive or float("inf")
-        self._accepted = True
+        self.accepted = True
         self._window = packet.receive_max
         for packet_id, publication in self._under_way.items():
             self._write(packet_id, publication, now_s, again=packet.session_present)
@@ -205,8 +206,7 @@ class Conversation:
                 for each in self.filters
             ]
             self._send(mqtt5.SubscribePacket(self._free_id(), filters).write(), now_s)
-        else:
-            self.ready = True
+        self.ready = packet.session_present or not self.filters
         self._send_waiting(now_s)
 
     def _confirm(self, packet: mqtt5.PubAckPacket, now_s: float) -> None:

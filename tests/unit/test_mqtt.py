@@ -107,6 +107,18 @@ def test_packets_cut_anywhere_give_the_same_messages(packet_ids: list[int], cuts
     assert found == [Incoming(TOPIC, b"x" * (number % 200), number) for number in packet_ids]
 
 
+def test_a_backlog_before_the_suback_is_acknowledged_however_long_it_takes() -> None:
+    talk = begun()
+    talk.receive(accepted(session_present=True), 0)
+    assert talk.ready  # the broker still has the subscriptions
+    sent(talk)
+    for second in range(1, 60):
+        (message,) = talk.receive(publish(second), second)
+        talk.acknowledge([message.packet_id], second)
+        assert [type(packet) for packet in sent(talk)] == [mqtt5.PubAckPacket]
+        talk.tick(second, reading=True)
+
+
 def test_a_message_without_acknowledgement_has_no_packet_id() -> None:
     talk = ready()
     assert talk.receive(publish(None), 1) == [Incoming(TOPIC, b"{}", None)]
