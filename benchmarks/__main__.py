@@ -1,5 +1,6 @@
 """`python -m benchmarks`: the groups named, drain and live where none is; `plot` and `profile` for their pictures."""
 
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ def main(
     fifty_million: Annotated[bool, typer.Option(help="Let the group size fill 50 million rows, too.")] = False,
 ) -> None:
     """Measure, show one table, and keep each group's figures in benchmarks/results/. Exit code 1: a bar is not met."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # the servers are stopped, and their files removed
     console = Console()
     if not console.is_terminal:  # a log: whole lines
         console = Console(width=140)

@@ -137,8 +137,7 @@ def under_curfews(
         _wait_judged(url)
         # Judged above are rows of their own, received before the drain began.
         drain = product(parts, url, backlog, tls=True)
-        _wait_judged(url)
-        return drain, max(0.0, time.time() - drain.last_commit)
+        return drain, max(0.0, _wait_judged(url) - drain.last_commit)
 
 
 def add_policies(url: str, window: tuple[str, str]) -> None:
@@ -207,14 +206,21 @@ def _verify(url: str, backlog: Traffic, since: float) -> None:
         raise Wrong(f"expected nothing in quarantine, found {quarantined}")
 
 
-def _wait_judged(url: str) -> None:
+def _wait_judged(url: str) -> float:
+    """Wait until no vehicle waits for its judgement, and return when the last was committed (seconds since 1970)."""
     with psycopg.connect(url, autocommit=True) as conn:
 
         def none_waits() -> bool:
             row = conn.execute("SELECT count(*) FROM curfew_watch WHERE unjudged_since IS NOT NULL").fetchone()
             return row == (0,)
 
-        wait_for(none_waits, DRAINED_WITHIN_S, "the last judgement")
+        wait_for(none_waits, DRAINED_WITHIN_S, "the last judgement", every_s=POLL_S)
+        row = conn.execute(
+            "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 FROM curfew_watch"
+        ).fetchone()
+    if row is None:
+        raise ValueError("expected one row of an aggregate")
+    return float(row[0])
 
 
 def _figures(

@@ -230,13 +230,13 @@ def wait_ready(url: str, name: str, pid: int) -> None:
     wait_for(ready, 60, name)
 
 
-def wait_for(holds: Callable[[], bool], wait_s: float, what: str) -> None:
+def wait_for(holds: Callable[[], bool], wait_s: float, what: str, *, every_s: float = 0.05) -> None:
     """Return when it holds. Raises TimeoutError."""
     deadline = time.monotonic() + wait_s
     while not holds():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {wait_s:g} s")
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 def _answers(port: int) -> bool:
