@@ -67,7 +67,7 @@ class Conversation:
     accepted: bool = False
     """True from the broker's CONNACK: it may be acknowledged and published to, while SUBACK waits behind a backlog."""
     ready: bool = False
-    """True once messages come: the broker has granted every filter, or still has the session that it granted them to."""
+    """True once messages come: the broker granted every filter, or still has the session it granted them to."""
     salvaged: int = 0
     """Messages whose properties the codec could not read; what came with them was handed on all the same."""
     _buffer: bytearray = field(default_factory=bytearray)
