@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup browser screenshots demo test up down check bench clean lock
+.PHONY: help setup browser screenshots demo test soak up down check bench clean lock
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-11s %s\n", $$1, $$2 }'
@@ -36,6 +36,9 @@ check: setup ## format, lint, types, import rules
 
 bench: setup ## the benchmarks: a table of ratios, and docs/performance.md; ARGS="drain" narrows it
 	@$(PY) -m benchmarks $(or $(ARGS),drain live api takeover size analyst profile plot)
+
+soak: setup ## faults at random for SECONDS=1800 under load, the database away for AWAY=600 of them
+	@$(PY) -m tests.faults.soak --seconds $(or $(SECONDS),1800) --away $(or $(AWAY),600) $(ARGS)
 
 clean: setup ## stops the stack and removes its data
 	@$(PY) -m stack clean

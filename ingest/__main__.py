@@ -8,12 +8,12 @@ from threading import Event
 from typing import Annotated
 
 import typer
-from prometheus_client import start_http_server
 from pydantic import ValidationError
 
 from db.errors import DatabaseError
 from db.pool import connect
 from ingest.broker import NotDelivered
+from ingest.probes import Readiness, serve
 from ingest.settings import WorkerSettings
 from ingest.sharing import NotShared, check
 from ingest.worker import run
@@ -32,10 +32,11 @@ def work(context: typer.Context) -> None:
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    readiness = Readiness()
     if settings.ingest_metrics_port is not None:
-        start_http_server(settings.ingest_metrics_port, addr="127.0.0.1")
+        serve(settings.ingest_metrics_port, readiness)
     try:
-        run(settings, stopping)
+        run(settings, stopping, readiness)
     except NotShared as error:
         sys.exit(f"ingest: {error}")
 

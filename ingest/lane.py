@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
 import structlog
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 BACKOFF_MAX_S = 5.0
 STUCK_AFTER_S = 120.0
+IN_HAND_MOST = timedelta(seconds=10)
+"""A batch takes milliseconds; one that takes so long waits for a lock, or for a database that hangs."""
 
 
 class Lane:
@@ -54,7 +56,19 @@ class Lane:
     @property
     def ready(self) -> bool:
         """True while messages arrive and can be stored."""
-        return self._session.ready and self._conn is not None and not self._conn.closed and self._thread.is_alive()
+        return not self.hindrances()
+
+    def hindrances(self) -> list[str]:
+        """Return why messages don't arrive or can't be stored; empty while they do and can."""
+        found = [] if self._session.ready else ["no session with the broker"]
+        if self._conn is None or self._conn.closed:
+            found.append("no connection to the database")
+        if not self._thread.is_alive():
+            found.append("does not run")
+        in_hand_since = self._in_hand_since
+        if in_hand_since is not None and (age := datetime.now(UTC) - in_hand_since) > IN_HAND_MOST:
+            found.append(f"the oldest message in hand has waited for {age.total_seconds():.0f} s")
+        return found
 
     @property
     def connected(self) -> bool:

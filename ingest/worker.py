@@ -17,6 +17,7 @@ from ingest.acl_proof import prove
 from ingest.downlink import DownlinkSender
 from ingest.lane import Lane
 from ingest.lease import Lease
+from ingest.probes import Readiness
 from ingest.replay import replay
 from ingest.settings import WorkerSettings
 from ingest.sharing import require_check
@@ -46,10 +47,10 @@ class Tenure:
             part.start()
         self._proof.start()
 
-    @property
-    def ready(self) -> bool:
-        """True while messages arrive and can be stored, from a broker that was seen to keep vehicles apart."""
-        return self.unproven is None and all(lane.ready for lane in self.lanes)
+    def hindrances(self) -> list[str]:
+        """Return why messages don't arrive, can't be stored or may come from anybody; empty while all is well."""
+        found = [f"{lane.name}: {reason}" for lane in self.lanes for reason in lane.hindrances()]
+        return [*found, *([f"access list: {self.unproven}"] if self.unproven is not None else [])]
 
     def check(self) -> None:
         """Raise RuntimeError where a part ended by itself or does not move."""
@@ -78,7 +79,7 @@ class Tenure:
                     self._stopping.wait(PROVE_AGAIN_S)
 
 
-def run(settings: WorkerSettings, stopping: Event) -> None:
+def run(settings: WorkerSettings, stopping: Event, readiness: Readiness) -> None:
     """Work until `stopping` is set, or stand by while another worker does; with a group, beside the others in it.
 
     Raises RuntimeError where a part ended by itself: the process must end, so that it is started again. Raises
@@ -102,8 +103,8 @@ def run(settings: WorkerSettings, stopping: Event) -> None:
                 tenure = None
             if tenure is not None:
                 tenure.check()
-            house.keep(tenure)
-            if stopping.wait(TICK_S if tenure is not None and tenure.ready else SHORT_TICK_S):
+            readiness.tell(house.keep(tenure))
+            if stopping.wait(SHORT_TICK_S if tenure is None or tenure.hindrances() else TICK_S):
                 return
     finally:
         if tenure is not None:
@@ -121,18 +122,22 @@ class House:
         self._beat_s = 0.0
         self._was_ready = False
 
-    def keep(self, tenure: Tenure | None) -> None:
-        """Measure, and once in a while report; a database that is away is reported to later."""
+    def keep(self, tenure: Tenure | None) -> list[str]:
+        """Measure, and once in a while report; a database that is away is reported to later.
+
+        Returns why the worker is not ready.
+        """
         lanes = tenure.lanes if tenure is not None else []
         metrics.LEADING.set(tenure is not None)
         _measure(lanes)
-        is_ready = tenure is not None and tenure.ready
+        hindrances = tenure.hindrances() if tenure is not None else ["stands by: another worker has the lease"]
+        is_ready = not hindrances
         try:
             if self._conn is None or self._conn.closed:
                 self._conn = connect(self._url, name="ingest-house", autocommit=True, answer_within_s=PROMPT_WITHIN_S)
             # At once when readiness is new: whoever waits for this worker sees it without delay.
             if is_ready is not self._was_ready or time.monotonic() - self._beat_s >= BEAT_EVERY_S:
-                processes.beat(self._conn, _heartbeat(tenure, self._started_at))
+                processes.beat(self._conn, _heartbeat(lanes, self._started_at, hindrances))
                 self._was_ready, self._beat_s = is_ready, time.monotonic()
                 if lanes:
                     lanes[0].probe()  # the next beat tells what it took
@@ -143,6 +148,8 @@ class House:
             log.warning("housekeeping_failed", error=brief(error))
             if self._conn is not None:
                 self._conn.close()
+            hindrances.append("the database does not answer")
+        return hindrances
 
 
 def _measure(lanes: list[Lane]) -> None:
@@ -155,13 +162,12 @@ def _measure(lanes: list[Lane]) -> None:
     metrics.RECEIPTS.labels("confirmed").set(sum(lane.publications.confirmed for lane in lanes))
 
 
-def _heartbeat(tenure: Tenure | None, started_at: datetime) -> Process:
+def _heartbeat(lanes: list[Lane], started_at: datetime, hindrances: list[str]) -> Process:
     now = datetime.now(UTC)
-    lanes = tenure.lanes if tenure is not None else []
-    figures: dict[str, object] = {"standing_by": tenure is None}
-    if tenure is not None and tenure.unproven is not None:
-        figures["acl"] = tenure.unproven
+    figures: dict[str, object] = {"standing_by": not lanes}
     if lanes:
+        if hindrances:
+            figures["not_ready"] = "; ".join(hindrances)
         figures |= {
             f"{lane.name}_{name}": value
             for lane in lanes
@@ -174,6 +180,4 @@ def _heartbeat(tenure: Tenure | None, started_at: datetime) -> Process:
             "broker_round_trip_s": lanes[0].publications.round_trip_s,
         }
     name = f"ingest@{socket.gethostname()}:{os.getpid()}"
-    return Process(
-        name=name, started_at=started_at, beat_at=now, ready=tenure is not None and tenure.ready, figures=figures
-    )
+    return Process(name=name, started_at=started_at, beat_at=now, ready=not hindrances, figures=figures)

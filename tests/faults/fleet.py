@@ -19,10 +19,12 @@ from rules.apply import curfew
 from schemas.call import CallStatus
 from schemas.command import CommandAckMessage
 from schemas.curfew import CurfewPolicyRequest
+from schemas.receipt import ReceiptMessage
 from schemas.topics import Uplink
 from schemas.vehicle import EngineEvent, Uplinked
 from simulator import call_center, driving, messages
 from simulator.public_api import ApiRefused, PublicApi
+from simulator.seen import Arrival
 from simulator.settings import Broker as BrokerAddress
 from simulator.settings import Certificate, Settings
 from simulator.tcu import Sent, Tcu
@@ -58,12 +60,13 @@ class RecordedTcu(Tcu):
         entry = Entry(self.vin, kind, message.message_id, episode, answers)
         self._ledger.append(entry)
         sent = super().send(kind, message)
-        sent.receipt.add_done_callback(lambda done: _note(entry, done.result().what.result, done.result().what.cid))
+        sent.receipt.add_done_callback(lambda receipt: _note(entry, receipt))
         return sent
 
 
-def _note(entry: Entry, result: Any, cid: str | None) -> None:
-    entry.result, entry.cid = result, cid
+def _note(entry: Entry, receipt: asyncio.Future[Arrival[ReceiptMessage]]) -> None:
+    if not receipt.cancelled():  # as at the end of a run for which nobody waits
+        entry.result, entry.cid = receipt.result().what.result, receipt.result().what.cid
 
 
 @dataclass(frozen=True, slots=True)

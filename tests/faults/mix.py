@@ -119,7 +119,10 @@ def suffer(stand: Stand, fleet: Fleet, turn: Turn, rng: Random, *, drain_s: floa
                 most_mb = max(most_mb, resident_mb(stand.worker))
     healed_at = datetime.now(UTC)
     waiting = [entry for entry in tuple(fleet.ledger) if entry.result is None]
-    ready_after_s = stand.wait_ready(healed_at)
+    try:
+        ready_after_s = stand.wait_ready(healed_at)
+    except TimeoutError as error:
+        raise TimeoutError(f"after {turn.fault.__name__} for {lasts_s:.2f} s: {error}") from error
 
     def drained() -> bool:
         return all(entry.result is not None for entry in waiting) and stand.drained(healed_at)

@@ -19,7 +19,7 @@ from schemas.access import Role
 from stack.broker import Broker, start_mosquitto
 from stack.places import free_port, temporary_state
 from stack.postgres import Postgres, start_postgres
-from stack.server import Server, wait_until
+from stack.server import Server, tail, wait_until
 from tests.faults.proxy import Proxy
 from tests.processes import product_process, worker_environment
 
@@ -75,6 +75,7 @@ class Stand:
     jobs: Server
     api: Server
     api_url: str
+    worker_url: str
     logs: Path
 
     def connect(self, *, autocommit: bool = True) -> Connection:
@@ -97,7 +98,11 @@ class Stand:
         try:
             wait_until(all_ready, wait_s=BACK_WITHIN_S)
         except TimeoutError as error:
-            raise TimeoutError(f"ready again were {took or 'none'} within {BACK_WITHIN_S} s") from error
+            told = [self.readyz(), self.readyz(self.worker_url)]
+            ends = [tail(self.logs / f"{name}.log", 8) for name in ("api", "ingest", "rules")]
+            raise TimeoutError(
+                "\n".join([f"ready again within {BACK_WITHIN_S} s: {took or 'none'}; /readyz: {told}", *ends])
+            ) from error
         return took
 
     def checks(self, since: datetime) -> dict[str, Callable[[], bool]]:
@@ -108,10 +113,10 @@ class Stand:
             "jobs": lambda: self._said_ready("rules", self.jobs, since),
         }
 
-    def readyz(self) -> tuple[int, list[str]]:
-        """Return the status and the reasons of the API's /readyz; 0 where it does not answer."""
+    def readyz(self, url: str | None = None) -> tuple[int, list[str]]:
+        """Return the status and the reasons of /readyz, the API's by default; 0 where it does not answer."""
         try:
-            answer = httpx.get(f"{self.api_url}/readyz", timeout=10)
+            answer = httpx.get(f"{url or self.api_url}/readyz", timeout=10)
         except httpx.HTTPError:
             return 0, []
         return answer.status_code, answer.json()["reasons"]
@@ -149,10 +154,12 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
     database_url = _new_database(postgres)
     _seed(database_url)
     api_port = free_port()
+    probes_port = free_port(frozenset({api_port}))
     with Proxy(postgres.port) as database_way, Proxy(broker.services_port) as broker_way, ExitStack() as ended:
         way = database_url.replace(f":{postgres.port}/", f":{database_way.port}/")
         environments = {
-            "ingest": worker_environment(broker, pki_dir, way) | {"TCU_MQTT_SERVICES_PORT": str(broker_way.port)},
+            "ingest": worker_environment(broker, pki_dir, way)
+            | {"TCU_MQTT_SERVICES_PORT": str(broker_way.port), "TCU_INGEST_METRICS_PORT": str(probes_port)},
             "rules": {"TCU_DATABASE_URL": way},
             "api": {
                 "TCU_DATABASE_URL": way,
@@ -179,6 +186,7 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
             jobs=rules,
             api=api,
             api_url=f"http://127.0.0.1:{api_port}",
+            worker_url=f"http://127.0.0.1:{probes_port}",
             logs=logs,
         )
         began = datetime.now(UTC)
