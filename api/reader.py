@@ -15,7 +15,7 @@ POLL_S = 0.25
 """Also how long the process waits for the thread when it leaves; a poll that finds nothing is one index look-up."""
 STALE_AFTER_S = 10.0
 _PAGE = 500
-_BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_BACK_OFF_S = (0.2, 0.5, 1.0, 2.0)
 _log = structlog.get_logger()
 
 

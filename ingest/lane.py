@@ -22,7 +22,7 @@ from schemas.topics import RECEIPTED, Uplink, uplink_topic
 
 log = structlog.get_logger()
 
-BACKOFF_MAX_S = 5.0
+BACKOFF_MAX_S = 2.0
 STUCK_AFTER_S = 120.0
 IN_HAND_MOST = timedelta(seconds=10)
 """A batch takes milliseconds; one that takes so long waits for a lock, or for a database that hangs."""
