@@ -34,8 +34,8 @@ check: setup ## format, lint, types, import rules
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-bench: setup ## the benchmarks: a table of ratios, and docs/performance.md; ARGS="drain" narrows it
-	@$(PY) -m benchmarks $(or $(ARGS),drain live api takeover size analyst profile plot)
+bench: browser ## the benchmarks: a table of ratios, and docs/performance.md; ARGS="drain" narrows it
+	@$(PY) -m benchmarks $(or $(ARGS),drain live api takeover size analyst screen profile plot)
 
 soak: setup ## faults at random for SECONDS=1800 under load, the database away for AWAY=600 of them
 	@$(PY) -m tests.faults.soak --seconds $(or $(SECONDS),1800) --away $(or $(AWAY),600) $(ARGS)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from benchmarks import analyst, api, drain, live, plot, profiled, report, size, takeover
+from benchmarks import analyst, api, drain, live, plot, profiled, report, screen, size, takeover
 from benchmarks.report import Figure, Results
 from benchmarks.servers import Servers, servers
 
@@ -25,6 +25,7 @@ class Task(StrEnum):
     TAKEOVER = "takeover"
     SIZE = "size"
     ANALYST = "analyst"
+    SCREEN = "screen"
     PROFILE = "profile"
     PLOT = "plot"
 
@@ -50,6 +51,7 @@ def main(
         Task.TAKEOVER: lambda parts, say: takeover.run(parts, say, seed=seed),
         Task.SIZE: lambda parts, say: size.run(parts, say, seed=seed, fifty_million=fifty_million),
         Task.ANALYST: lambda parts, say: analyst.run(parts, say, messages=messages, seed=seed, rounds=rounds),
+        Task.SCREEN: lambda parts, say: screen.run(parts, say, seed=seed),
         Task.PROFILE: lambda parts, say: profiled.run(parts, say, seed=seed),
     }
     found: list[Results] = []

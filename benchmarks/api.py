@@ -40,7 +40,7 @@ def run(parts: Servers, say: Say, *, seed: int) -> list[Figure]:
     url = parts.new_database()
     say(f"filling {ROWS:,} rows")
     fill_status(url, ROWS)
-    _add_incidents(url, random, first=1, count=INCIDENTS)
+    add_incidents(url, random, first=1, count=INCIDENTS)
     _add_violations(url)
     figures: list[Figure] = []
     with parts.rules(url), parts.api(url) as port:
@@ -122,7 +122,7 @@ async def _streams(port: int, url: str, random: Random) -> tuple[list[float], in
     committed: dict[str, float] = {}
     for number in range(EVENTS):
         first = INCIDENTS + 1 + number
-        committed |= await asyncio.to_thread(_add_incidents, url, random, first=first, count=1)
+        committed |= await asyncio.to_thread(add_incidents, url, random, first=first, count=1)
         await asyncio.sleep(EVENT_EVERY_S)
     ends = time.monotonic() + SEEN_WITHIN_S
     while time.monotonic() < ends and not all(committed.keys() <= mine.keys() for mine in seen):  # noqa: ASYNC110
@@ -137,7 +137,7 @@ async def _streams(port: int, url: str, random: Random) -> tuple[list[float], in
     return took, STREAMS * EVENTS - len(took)
 
 
-def _add_incidents(url: str, random: Random, *, first: int, count: int) -> dict[str, float]:
+def add_incidents(url: str, random: Random, *, first: int, count: int) -> dict[str, float]:
     """Let so many vehicles press SOS and return when each was committed, in seconds since 1970."""
     now = datetime.now(UTC)
     pressed = {fleet_vin(number): fleet.sos(random, now) for number in range(first, first + count)}

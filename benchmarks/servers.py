@@ -172,6 +172,15 @@ class Servers:
             yield port
 
     @contextmanager
+    def console(self, api_port: int) -> Iterator[int]:
+        """Give the port of `python -m console` before this API, ready."""
+        port = free_port()
+        settings = {"TCU_API_URL": f"http://127.0.0.1:{api_port}", "TCU_CONSOLE_PORT": str(port)}
+        with self._process("console", settings):
+            wait_for(lambda: _answers(port, "livez"), 60, "the console")
+            yield port
+
+    @contextmanager
     def _process(self, name: str, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("TCU_")}
         with (self.logs / f"{name}.log").open("ab") as log:
@@ -239,9 +248,9 @@ def wait_for(holds: Callable[[], bool], wait_s: float, what: str, *, every_s: fl
         time.sleep(every_s)
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, path: str = "readyz") -> bool:
     try:
-        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
             return isinstance(json.load(answer), dict)
     except OSError:
         return False

@@ -1,0 +1,168 @@
+"""The live screen under load: frames with a thousand open incidents, and what the page keeps after many changes."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+from urllib.request import Request, urlopen
+
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+
+from benchmarks.api import add_incidents
+from benchmarks.drain import Say
+from benchmarks.measure import percentile
+from benchmarks.report import Figure
+from benchmarks.servers import TOKENS, Servers
+from schemas.demo import fleet_vin
+
+INCIDENTS = 1000
+EVENTS_PER_S = 5
+FRAMES_S = 60
+FAST_EVENTS_PER_S = 20
+MEMORY_S = 240
+"""A working day has some 100,000 events; these are 4,800, looked at for what each of them leaves behind."""
+_SLOW_MS = 50
+_CLICKS = 12
+_SERVICES = ("POLICE", "AMBULANCE", "FIRE", "TOWING")
+_RECORD = """
+window.frames_ = [];
+let last = performance.now();
+(function next(now) { window.frames_.push(now - last); last = now; requestAnimationFrame(next); })(last);
+"""
+
+
+def run(parts: Servers, say: Say, *, seed: int) -> list[Figure]:
+    """Measure the frames at the pace of a busy center, then the memory at four times that pace."""
+    random = Random(seed)
+    url = parts.new_database()
+    program = shutil.which("chromium")
+    if program is None:
+        raise FileNotFoundError("there is no Chromium: `make browser` installs it")
+    with parts.rules(url), parts.api(url) as api_port, parts.console(api_port) as port, sync_playwright() as playwright:
+        say(f"{INCIDENTS:,} open incidents")
+        add_incidents(url, random, first=1, count=INCIDENTS)
+        cids = _cids(api_port)
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        page = _opened(browser, port)
+        say(f"frames, {EVENTS_PER_S} events/s")
+        with _events(api_port, random, cids, per_s=EVENTS_PER_S):
+            frames_ms, clicks_ms = _frames(page)
+        say(f"memory, {FAST_EVENTS_PER_S} events/s")
+        with _events(api_port, random, cids, per_s=FAST_EVENTS_PER_S) as sent:
+            kept = _kept(page)
+        browser.close()
+    parts.drop_database(url)
+    begun, ended = kept[0], kept[-1]
+    at = f"{INCIDENTS:,} open incidents, {EVENTS_PER_S} events/s"
+    slow = sum(frame > _SLOW_MS for frame in frames_ms)
+    return [
+        Figure(f"frame, {at}, p50", percentile(frames_ms, 50), "ms"),
+        Figure(f"frame, {at}, p95", percentile(frames_ms, 95), "ms", bar=_SLOW_MS, at_most=True),
+        Figure(f"frame, {at}, p99", percentile(frames_ms, 99), "ms"),
+        Figure(f"frames over {_SLOW_MS} ms", 100 * slow / len(frames_ms), "%"),
+        Figure("click → incident shown, p50", percentile(clicks_ms, 50), "ms"),
+        Figure("click → incident shown, slowest", max(clicks_ms), "ms"),
+        Figure(f"events in {MEMORY_S} s, shown on map and list", sent[0], ""),
+        Figure("heap of the page at the start", begun["JSHeapUsedSize"] / 2**20, "MiB"),
+        Figure("heap of the page at the end", ended["JSHeapUsedSize"] / 2**20, "MiB"),
+        Figure("nodes, end / start", ended["Nodes"] / begun["Nodes"], "×", bar=1.1, at_most=True),
+        Figure(
+            "listeners, end / start", ended["JSEventListeners"] / begun["JSEventListeners"], "×", bar=1.1, at_most=True
+        ),
+        Figure("heap, end / start", ended["JSHeapUsedSize"] / begun["JSHeapUsedSize"], "×", bar=1.25, at_most=True),
+    ]
+
+
+def _opened(browser: Browser, port: int) -> Page:
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    page.goto(f"http://127.0.0.1:{port}")
+    page.fill("#token", TOKENS[0])
+    page.click("button[type=submit]")
+    page.wait_for_selector(".row")
+    page.wait_for_timeout(3000)
+    return page
+
+
+def _frames(page: Page) -> tuple[list[float], list[float]]:
+    """Return the time between frames, and from a click on a row to its incident, while a counselor looks around."""
+    page.evaluate(_RECORD)
+    clicks_ms: list[float] = []
+    for number in range(_CLICKS):
+        page.mouse.move(200, 500)
+        page.mouse.wheel(0, 900 if number % 2 else 2700)
+        page.wait_for_timeout(300)
+        row = page.locator(".row").nth(8)
+        cid = row.get_attribute("data-cid")
+        began_s = time.perf_counter()
+        page.locator(f'.row[data-cid="{cid}"]').click()
+        page.wait_for_selector(f'.detail[data-cid="{cid}"]')
+        clicks_ms.append((time.perf_counter() - began_s) * 1000)
+        page.wait_for_timeout(1000 * FRAMES_S / _CLICKS - 300)
+    frames: list[float] = page.evaluate("window.frames_.slice(5)")
+    return frames, clicks_ms
+
+
+def _kept(page: Page) -> list[dict[str, float]]:
+    """Return what the page holds after each minute, garbage collected; first after one of warming up."""
+    client = page.context.new_cdp_session(page)
+    client.send("Performance.enable")
+    page.evaluate("window.frames_ = null")
+    found = []
+    for _ in range(MEMORY_S // 60 + 1):
+        page.wait_for_timeout(60_000)
+        found.append(_measured(client))
+    return found
+
+
+def _measured(client: CDPSession) -> dict[str, float]:
+    for _ in range(2):
+        client.send("HeapProfiler.collectGarbage")
+    return {one["name"]: one["value"] for one in client.send("Performance.getMetrics")["metrics"]}
+
+
+@contextmanager
+def _events(port: int, random: Random, cids: dict[str, str], *, per_s: float) -> Iterator[list[int]]:
+    """Change incidents at this pace meanwhile; give how many changes there were so far."""
+    done, sent = threading.Event(), [0]
+    vins = list(cids)
+
+    def change() -> None:
+        due_s = time.monotonic()
+        while not done.wait(max(0.0, due_s - time.monotonic())):
+            vin = random.choice(vins)
+            body = {"cid": cids[vin], "serviceType": random.choice(_SERVICES), "status": "EN_ROUTE"}
+            _call(port, "POST", f"/api/v1/safety/vehicles/{vin}/sos/dispatch", body)
+            sent[0] += 1
+            due_s += 1 / per_s
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        yield sent
+    finally:
+        done.set()
+        changing.join()
+
+
+def _cids(port: int) -> dict[str, str]:
+    found = _call(port, "GET", "/api/v1/safety/incidents?limit=1000")["incidents"]
+    by_vin = {one["vin"]: one["cid"] for one in found}
+    if by_vin.keys() != {fleet_vin(number) for number in range(1, INCIDENTS + 1)}:
+        raise AssertionError(f"expected {INCIDENTS} open incidents, found {len(by_vin)}")
+    return by_vin
+
+
+def _call(port: int, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    request = Request(
+        f"http://127.0.0.1:{port}{path}",
+        json.dumps(body).encode() if body is not None else None,
+        # Another caller than the page: each has a count of its own.
+        {"Authorization": f"Bearer {TOKENS[1]}", "Content-Type": "application/json"},
+        method=method,
+    )
+    with urlopen(request, timeout=30) as answer:  # noqa: S310 - likewise
+        return json.load(answer)
