@@ -65,7 +65,8 @@ class Board:
         return min(lost, default=None)
 
     async def run(self) -> None:
-        """Keep the board until cancelled, or until the key is not valid any more."""
+        """Keep the board until cancelled, or until the key is not valid any more; begins by reading all of it."""
+        self._begin()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for feed in self._feeds.values():

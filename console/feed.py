@@ -38,6 +38,12 @@ class Feed:
 
     async def run(self) -> None:
         """Follow until cancelled. Raises ApiRefused where the key has no right to it, or no longer."""
+        try:
+            await self._follow()
+        finally:
+            self._turn(self.lost_since or datetime.now(UTC))
+
+    async def _follow(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             wait_s = 0.0
@@ -57,8 +63,8 @@ class Feed:
                 if refused.is_for_good:
                     raise
                 wait_s = refused.retry_after_s
-            except (httpx.HTTPError, SSEError, ValueError) as error:
-                _log.info("stream lost", stream=self._path.rsplit("/", 2)[-2], error=type(error).__name__)
+            except (httpx.HTTPError, SSEError, json.JSONDecodeError) as error:
+                _log.info("stream lost", stream=self._path, error=type(error).__name__)
             self._turn(self.lost_since or datetime.now(UTC))
             await asyncio.sleep(max(pause_s, wait_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

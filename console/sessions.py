@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from console.board import Board
 from console.public_api import PublicApi
 from console.settings import ConsoleSettings
@@ -16,6 +18,8 @@ COOKIE = "tcu_console"
 LONGEST_S = 12 * 3600.0
 IDLE_S = 3600.0
 _CHECK_S = 30.0
+_AGAIN_S = 1.0
+_log = structlog.get_logger()
 
 CENTER = frozenset({Role.AGENT, Role.OPERATOR})
 GUARDIANS = frozenset({Role.OWNER, Role.GUARDIAN, Role.DRIVER})
@@ -129,8 +133,9 @@ class Sessions:
         session.desk.sessions.discard(name)
         if not session.desk.sessions:
             self._desks = {known: desk for known, desk in self._desks.items() if desk is not session.desk}
-            if session.desk.keeping is not None:
-                session.desk.keeping.cancel()
+            keeping = session.desk.keeping
+            if keeping is not None and keeping is not asyncio.current_task():  # which is about to end by itself
+                keeping.cancel()
 
     def end_all(self) -> None:
         """Forget all sessions: the process is leaving."""
@@ -159,8 +164,16 @@ class Sessions:
 
 
 async def _keep(desk: Desk) -> None:
+    """Keep the board until the key is not valid any more; a defect of ours must not leave a page that looks live."""
     try:
-        await desk.board.run()
+        while True:
+            try:
+                await desk.board.run()
+            except Exception:  # noqa: BLE001 - the outermost loop of a board, and it is logged
+                _log.exception("board failed")
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
     finally:
         await desk.api.close()
 

@@ -1,9 +1,11 @@
 """The call center: open incidents, one of them whole, and what can be done with it."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from nicegui import background_tasks, ui
 from nicegui.client import Client
@@ -98,7 +100,8 @@ class CenterPage:
     async def _choose(self, cid: str) -> None:
         self._cid = cid
         self._list.show(cid)
-        self._client.run_javascript(f"history.replaceState(null, '', '/center?cid=' + encodeURIComponent({cid!r}))")
+        address = f"/center?cid={quote(cid, safe='')}"
+        self._client.run_javascript(f"history.replaceState(null, '', {json.dumps(address)})")
         await self._look()
 
     def _look_soon(self) -> None:

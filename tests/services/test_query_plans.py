@@ -125,3 +125,22 @@ def test_an_engine_that_ran_for_ten_days_is_judged_from_a_few_rows_of_it(filled:
     assert max(map(int, re.findall(r'"Actual Rows": (\d+)', edges))) <= 6
     whole = {"vin": VIN, "since": NOW - timedelta(days=12), "until": NOW}
     assert len(filled.execute(statements("curfew")["observations"], whole).fetchall()) == 2
+
+
+def test_the_open_list_reads_what_is_open_and_not_the_history(filled: Connection) -> None:
+    filled.execute("UPDATE sos_incidents SET status = 'INITIATED' WHERE cid = 'SOS_20260307_0007'")
+    read = plan(filled, "incidents", "unclosed", vins=None, with_tests=False, after="", limit=200)
+    assert "sos_incidents_unclosed" in read
+
+
+def test_a_page_of_the_fleet_reads_the_state_of_its_vehicles_only(filled: Connection) -> None:
+    filled.execute(
+        "INSERT INTO vehicles (vin) SELECT 'KMHFLEET' || lpad(n::text, 9, '0') FROM generate_series(1, 5000) n"
+    )
+    filled.execute("ANALYZE vehicles")
+    read = json.loads(plan(filled, "vehicles", "fleet", vins=None, online=None, limit=10, offset=0))
+    assert _most_loops(read) <= 11
+
+
+def _most_loops(node: dict[str, Any]) -> int:
+    return max([int(node["Actual Loops"]), *(_most_loops(child) for child in node.get("Plans", []))])

@@ -1,6 +1,7 @@
 """What the console decides by itself: texts, what is offered, and the week as it is drawn."""
 
 import ast
+import asyncio
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -9,9 +10,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console import actions, texts
+from console import actions, sessions, texts
 from console.actions import Subject
+from console.board import Board
 from console.guard import policy
+from console.public_api import PublicApi
+from console.sessions import Desk
 from console.settings import ConsoleSettings
 from console.week import monday_of, week
 from rules import rsa, sos
@@ -177,6 +181,26 @@ def test_the_week_is_that_of_the_zones_calendar() -> None:
     assert monday_of(sunday_evening, ZoneInfo("Asia/Seoul")) == date(2026, 3, 9)
     assert monday_of(sunday_evening, ZoneInfo("America/New_York")) == date(2026, 3, 2)
     assert format_instant(sunday_evening) == "2026-03-08T20:00:00Z"
+
+
+def test_a_board_that_fails_begins_anew_and_looks_lost_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_AGAIN_S", 0)
+    runs: list[bool] = []
+
+    class Failing(Board):
+        async def run(self) -> None:
+            runs.append(self.lost_since is not None)
+            if len(runs) == 1:
+                raise KeyError("a defect")
+
+    async def keep() -> None:
+        api = PublicApi("http://127.0.0.1:1", "sk_nobody")
+        board = Failing(api, ended=lambda: None)
+        who = WhoAmI(role=Role.AGENT, vins=(), every_vehicle=True, agent_id=None, partner=None, expires_at=None)
+        await sessions._keep(Desk(who, Role.AGENT, api, board))
+
+    asyncio.run(keep())
+    assert runs == [True, True]
 
 
 def test_images_come_from_here_and_from_the_tile_server_that_was_set() -> None:
