@@ -18,7 +18,7 @@ from mosquitto import pki
 from schemas.access import Role
 from stack.broker import Broker, start_mosquitto
 from stack.places import free_port, temporary_state
-from stack.postgres import Postgres, start_postgres
+from stack.postgres import OWNER, Postgres, start_postgres
 from stack.server import Server, tail, wait_until
 from tests.faults.proxy import Proxy
 from tests.processes import product_process, worker_environment
@@ -238,12 +238,10 @@ def resident_mb(process: Server) -> float:
 
 def _new_database(postgres: Postgres) -> str:
     name = f"faults_{uuid4().hex}"
-    with connect(postgres.url, name="faults", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}".encode())
-    url = postgres.database_url(name)
-    with connect(url, name="faults", autocommit=True) as conn:
+    postgres.create_database(name)
+    with connect(postgres.database_url(name, role=OWNER), name="faults", autocommit=True) as conn:
         migrate(conn)
-    return url
+    return postgres.database_url(name)
 
 
 def _seed(database_url: str) -> None:

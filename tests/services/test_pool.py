@@ -37,7 +37,7 @@ def test_a_statement_whose_answer_does_not_come_fails_and_closes_the_connection(
 
 def test_a_copy_that_hangs_fails_too(way: Proxy, far_url: str) -> None:
     with connect(far_url, name="tests", autocommit=True, answer_within_s=0.2) as conn:
-        conn.execute("CREATE TABLE filled (line text)")
+        conn.execute("CREATE TEMPORARY TABLE filled (line text)")
         way.cut()
         with pytest.raises(psycopg.OperationalError), conn.transaction():
             _fill(conn)
