@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from db import webhooks
-from db.pool import Connection
+from db.pool import Connection, connect
 from mosquitto import pki
 from schemas.demo import DEMO_CURFEW_CARS, DEMO_TOKEN, DEMO_VINS
 from stack.broker import Broker
@@ -199,10 +199,10 @@ def what_the_curfew_left(conn: Connection) -> None:
 
 
 def test_where_the_backend_errs_each_part_of_the_curfew_s_story_fails_and_says_so(
-    environment: dict[str, str], conn: Connection
+    environment: dict[str, str], owners_url: str
 ) -> None:
-    conn.execute(DEFECTS)
-    conn.commit()
+    with connect(owners_url, name="tests") as owner:
+        owner.execute(DEFECTS)
     status, told = ended(simulated(environment, "story", "curfew", "--json"))
     assert status == 1
     failed = {line["part"]: line["what"] for line in told if line["kind"] == "step" and line["verb"] == "FAILED"}
