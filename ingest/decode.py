@@ -14,20 +14,11 @@ from ingest.inbox import Received
 from ingest.status import read_status
 from rules.clock import EventTime, event_time
 from schemas.base import MessageId, parse_instant
-from schemas.call import CallMessage
-from schemas.command import CommandAckMessage
-from schemas.rsa import RsaMessage
+from schemas.contract import UPLINKS
 from schemas.sos import SosReport
 from schemas.topics import MAX_PAYLOAD_BYTES, Uplink, parse_uplink
-from schemas.vehicle import EngineMessage, PresenceMessage, Uplinked
+from schemas.vehicle import Uplinked
 
-_MODELS: dict[Uplink, type[Uplinked]] = {
-    Uplink.ENGINE: EngineMessage,
-    Uplink.RSA: RsaMessage,
-    Uplink.CALL: CallMessage,
-    Uplink.COMMAND_ACK: CommandAckMessage,
-    Uplink.PRESENCE: PresenceMessage,
-}
 _message_id = TypeAdapter(MessageId)
 
 
@@ -88,7 +79,7 @@ def decode(received: Received) -> StatusRow | Decoded | DecodedSos | Rejected:
     try:
         if kind is Uplink.STATUS:
             return read_status(vin, received)
-        message = _MODELS[kind].model_validate_json(received.payload, strict=True)
+        message = UPLINKS[kind].model_validate_json(received.payload, strict=True)
     except ValidationError as error:
         return _reject(vin, kind, received.payload, error)
     return Decoded(

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from schemas.base import MessageId, ShortText
 from schemas.vehicle import Uplinked
@@ -23,6 +23,14 @@ class CallMessage(Uplinked):
 
     Names its incident by `cid`, or by the `messageId` of the press while no receipt has told the cid yet.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}} for name in ("cid", "requestMessageId")
+            ]
+        }
+    )
 
     status: CallStatus
     cid: ShortText | None = None

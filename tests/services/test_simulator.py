@@ -30,6 +30,7 @@ from simulator.settings import Certificate
 from simulator.tcu import Tcu
 from simulator.unreceipted import UnreceiptedStore
 from stack.broker import Broker
+from tests.mqtt_contract import complaints
 from tests.processes import drop_session
 
 VIN = "KMHSMTEST00000001"
@@ -52,6 +53,7 @@ class Backend:
                 if kind in kinds:
                     assert message.qos == 1
                     assert not message.retain
+                    assert complaints(kind, message.payload) == []
                     return kind, json.loads(message.payload)
         raise AssertionError("the stream of messages ended")
 
