@@ -35,6 +35,7 @@ from api.routes import (
     statistics,
     streams,
     system,
+    telemetry,
 )
 from api.settings import ApiSettings
 from api.tokens import Tokens, trusted
@@ -53,6 +54,7 @@ _ROUTERS = (
     curfew_questions,
     commands,
     overview,
+    telemetry,
     operations,
     documentation,
 )

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from api import logs
 from api.access import ForbiddenError, UnauthenticatedError
 from api.limits import LimitedError
+from api.tables import NotAcceptableError
 from db.errors import Unavailable
 from rules.errors import (
     BusyError,
@@ -33,6 +34,7 @@ _STATUS: dict[type[DomainError], HTTPStatus] = {
     ForbiddenError: HTTPStatus.FORBIDDEN,
     LimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     NotFoundError: HTTPStatus.NOT_FOUND,
+    NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     ConflictError: HTTPStatus.CONFLICT,
     StaleError: HTTPStatus.PRECONDITION_FAILED,
     UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -1,9 +1,9 @@
-"""The time series: status samples in batches, engine events one by one."""
+"""The time series: status samples in batches, engine events one by one; and what is read of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -86,3 +86,27 @@ def _copy(conn: Connection, statement: bytes, rows: Sequence[StatusRow]) -> int:
 def store_engine_event(conn: Connection, row: EngineRow) -> None:
     """Store one engine event; a second delivery changes nothing."""
     conn.execute(_SQL["insert_engine_event"], {name: getattr(row, name) for name in _engine_names})
+
+
+def samples(conn: Connection, vin: str, *, since: datetime, until: datetime) -> Iterator[tuple[Any, ...]]:
+    """Give the vehicle's samples of [since, until) one by one, as the statement orders them and their columns."""
+    return _rows(conn, "samples", {"vin": vin, "since": since, "until": until})
+
+
+def buckets(
+    conn: Connection, vin: str, *, since: datetime, until: datetime, width: timedelta
+) -> Iterator[tuple[Any, ...]]:
+    """Give every bucket that meets [since, until), empty ones too: begin, samples and figures of what lies within."""
+    return _rows(conn, "buckets", {"vin": vin, "since": since, "until": until, "width": width})
+
+
+def trips(conn: Connection, vin: str, *, since: datetime, until: datetime) -> Iterator[tuple[Any, ...]]:
+    """Give the trips of the vehicle that began in [since, until), oldest first."""
+    return _rows(conn, "trips", {"vin": vin, "since": since, "until": until})
+
+
+def _rows(conn: Connection, name: str, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Read by one statement, which sees one state, without holding all its rows."""
+    with conn.cursor(name=name) as cursor:
+        cursor.itersize = 2000
+        yield from cursor.execute(_SQL[name], values)
