@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -14,8 +14,9 @@ from rich.table import Table
 from db import pool
 from db.errors import DatabaseError
 from db.pool import Connection
-from db.settings import DatabaseSettings
+from db.settings import DatabaseSettings, fit_url
 from rules.errors import DomainError
+from schemas.production import Environment, check_authority
 
 _WIDE = 1000
 """Columns for a reader that has no width of its own; a table takes only those that it needs."""
@@ -24,9 +25,16 @@ _WIDE = 1000
 class OperatorSettings(DatabaseSettings):
     """Read from `TCU_DATABASE_URL`, `TCU_MIGRATE_URL` and `TCU_KEY_SECRET`."""
 
-    migrate_url: str | None = Field(default=None, description="the database as the schema's owner, for `tcu migrate`")
+    migrate_url: str | None = Field(
+        default=None, description="the database as the schema's owner, for `tcu migrate`", repr=False
+    )
 
     key_secret: SecretStr | None = Field(default=None, min_length=32, description="what API keys are hashed with")
+
+    @field_validator("migrate_url")
+    @classmethod
+    def _is_fit_too(cls, url: str | None, said: ValidationInfo) -> str | None:
+        return url and fit_url(url, said.data.get("environment"))
 
 
 class BrokerSettings(BaseSettings):
@@ -34,6 +42,7 @@ class BrokerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TCU_")
 
+    environment: Environment | None = Field(default=None, description="production refuses the development authority")
     pki_dir: Path | None = Field(default=None, description="directory of the certificate authorities")
     broker_dir: Path | None = Field(default=None, description="where the broker reads its configuration")
     mqtt_host: str | None = Field(default=None, description="the broker's host, as in its certificate")
@@ -58,9 +67,12 @@ def as_owner() -> Iterator[Connection]:
 
 def pki_dir() -> Path:
     """Return the directory of the certificate authorities, or end with what to do."""
-    directory = BrokerSettings().pki_dir
+    settings = BrokerSettings()
+    directory = settings.pki_dir
     if directory is None:
         raise typer.BadParameter("TCU_PKI_DIR is not set: run `make up`, then `. .run/env`")
+    if settings.environment is Environment.PRODUCTION:
+        check_authority(directory / "ca.crt")
     return directory
 
 

@@ -11,11 +11,13 @@ from api.access import UnauthenticatedError
 from api.app import create_app
 from api.key_ring import holder
 from api.server import ApiServer, allow_many_connections
-from api.settings import ApiSettings, Environment
+from api.settings import ApiSettings
 from db import keys
 from db.errors import DatabaseError
 from db.pool import connect
+from db.roles import check_role
 from schemas.demo import DEMO_TOKEN
+from schemas.production import Environment
 
 
 def serve(settings: ApiSettings) -> None:
@@ -32,8 +34,6 @@ def check_demo_token(settings: ApiSettings) -> None:
 
     A database that does not answer yet is no hindrance: in production that token is refused in any case.
     """
-    if settings.environment is not Environment.PRODUCTION:
-        return
     try:
         with connect(settings.database_url, name="tcu-api-check") as conn:
             found = keys.find(conn, DEMO_TOKEN, secret=settings.key_secret.get_secret_value())
@@ -50,7 +50,9 @@ def main() -> int:
     """Return the exit code."""
     try:
         settings = ApiSettings()
-        check_demo_token(settings)
+        if settings.environment is Environment.PRODUCTION:
+            check_role(settings.database_url)
+            check_demo_token(settings)
     except ValidationError as error:
         told = ", ".join(_setting(one["loc"]) + f" ({one['msg']})" for one in error.errors())
         print(f"api: cannot start with {told}", file=sys.stderr)  # noqa: T201 - for whoever started it

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr, TypeAdapter
 
 from api.access import Credential, Principal, UnauthenticatedError
-from api.settings import Environment
 from api.tokens import Tokens
 from db import grants, keys, tickets
 from db.grants import Grant
@@ -19,6 +18,7 @@ from db.keys import ApiKey
 from db.pool import Connection, Pool
 from schemas.access import Role
 from schemas.demo import DEMO_TOKEN
+from schemas.production import Environment
 
 BELIEVED_S = 3.0
 """So long may an answer of the database be used again: a key that is revoked lets nobody in for longer."""

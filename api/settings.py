@@ -1,33 +1,26 @@
 """What can be set from outside."""
 
 import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from db.settings import DatabaseSettings
+from schemas.production import Environment, check_authority, check_secret
 
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 
 
-class Environment(StrEnum):
-    """Where this process runs."""
-
-    DEMO = "demo"
-    PRODUCTION = "production"
-
-
-class ApiSettings(BaseSettings):
+class ApiSettings(DatabaseSettings):
     """The variables of the api process, each with the prefix TCU_."""
 
-    model_config = SettingsConfigDict(env_prefix="TCU_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    database_url: str = Field(description="PostgreSQL with TimescaleDB, as postgresql://user:password@host:port/name")
     key_secret: SecretStr = Field(min_length=32, description="what API keys are hashed with; as `openssl rand -hex 32`")
     api_host: str = Field(default="127.0.0.1", description="address to listen on")
     api_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    environment: Environment = Field(default=Environment.PRODUCTION, description="demo or production")
     jwt_issuer: str | None = Field(default=None, description="whose tokens (JWT) are believed: their claim iss")
     jwt_audience: str | None = Field(default=None, description="for whom the tokens are: their claim aud")
     jwt_algorithm: Literal["RS256", "PS256", "ES256", "EdDSA"] | None = Field(
@@ -43,6 +36,20 @@ class ApiSettings(BaseSettings):
     system_test_cert: Path | None = Field(default=None, description="the system test's certificate, CN systemtest")
     system_test_key: Path | None = Field(default=None, description="the key of that certificate")
     stream_send_timeout_s: float = Field(default=10, gt=0, description="seconds after which a silent reader is closed")
+
+    @field_validator("key_secret")
+    @classmethod
+    def _is_a_secret(cls, secret: SecretStr, said: ValidationInfo) -> SecretStr:
+        if said.data.get("environment") is Environment.PRODUCTION:
+            check_secret(secret.get_secret_value())
+        return secret
+
+    @field_validator("mqtt_ca")
+    @classmethod
+    def _is_an_authority_of_ones_own(cls, ca: Path | None, said: ValidationInfo) -> Path | None:
+        if ca is not None and said.data.get("environment") is Environment.PRODUCTION:
+            check_authority(ca)
+        return ca
 
     @model_validator(mode="after")
     def _tokens_are_told_of_whole(self) -> Self:

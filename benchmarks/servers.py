@@ -125,6 +125,7 @@ class Servers:
         """Return the worker's settings."""
         credentials = pki.issue_service(self.pki_dir, "ingest")
         return {
+            "TCU_ENVIRONMENT": "demo",
             "TCU_DATABASE_URL": url,
             "TCU_MQTT_HOST": self.broker.host,
             "TCU_MQTT_SERVICES_PORT": str(self.broker.services_port if tls else self.plain_port),
@@ -143,7 +144,7 @@ class Servers:
     @contextmanager
     def rules(self, url: str) -> Iterator[subprocess.Popen[bytes]]:
         """Give `python -m rules` on this database, ready."""
-        with self._process("rules", {"TCU_DATABASE_URL": url}) as process:
+        with self._process("rules", {"TCU_DATABASE_URL": url, "TCU_ENVIRONMENT": "demo"}) as process:
             wait_ready(url, "rules", process.pid)
             yield process
 

@@ -1,12 +1,37 @@
-"""Where the database is."""
+"""Where the database is, and whether that way is fit for production."""
 
-from pydantic import Field
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.production import Environment, check_database
 
 
 class DatabaseSettings(BaseSettings):
-    """Read from `TCU_DATABASE_URL`, as postgresql://user:password@host:port/name."""
+    """Read from `TCU_ENVIRONMENT` and `TCU_DATABASE_URL`, as postgresql://user:password@host:port/name."""
 
-    model_config = SettingsConfigDict(env_prefix="TCU_")
+    # A message about a wrong URL must not hold its password.
+    model_config = SettingsConfigDict(env_prefix="TCU_", hide_input_in_errors=True)
 
-    database_url: str = Field(description="PostgreSQL with TimescaleDB")
+    environment: Environment = Field(default=Environment.PRODUCTION, description="demo or production")
+    database_url: str = Field(description="PostgreSQL with TimescaleDB", repr=False)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_fit(cls, url: str, said: ValidationInfo) -> str:
+        return fit_url(url, said.data.get("environment"))
+
+
+def fit_url(url: str, environment: Environment | None) -> str:
+    """Return the URL. Raises ValueError, which holds none of its password, where it is none or unfit for production.
+
+    An environment that could not be read (None) is told by itself.
+    """
+    try:
+        connection = conninfo_to_dict(url)
+    except ProgrammingError:
+        raise ValueError("expected postgresql://user:password@host:port/name") from None
+    if environment is Environment.PRODUCTION:
+        check_database({name: str(value) for name, value in connection.items() if value is not None})
+    return url

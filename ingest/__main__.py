@@ -12,12 +12,14 @@ from pydantic import ValidationError
 
 from db.errors import DatabaseError
 from db.pool import connect
+from db.roles import check_role
 from ingest.broker import NotDelivered
 from ingest.probes import Readiness, serve
 from ingest.settings import WorkerSettings
 from ingest.sharing import NotShared, check
 from ingest.worker import run
 from rules import logs
+from schemas.production import Environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -73,11 +75,16 @@ def check_sharing(
 
 def _settings() -> WorkerSettings:
     try:
-        return WorkerSettings()
+        settings = WorkerSettings()
+        if settings.environment is Environment.PRODUCTION:
+            check_role(settings.database_url)
     except ValidationError as error:
         sys.exit(
             "ingest: " + ", ".join(_complaint(str(e["loc"][0]) if e["loc"] else "", e["msg"]) for e in error.errors())
         )
+    except ValueError as error:
+        sys.exit(f"ingest: {error}")
+    return settings
 
 
 def _complaint(field: str, message: str) -> str:

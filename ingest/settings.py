@@ -4,10 +4,11 @@ import ssl
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from db.settings import DatabaseSettings
+from schemas.production import Environment, check_authority
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -49,6 +50,13 @@ class WorkerSettings(DatabaseSettings):
     ingest_buffer_max: int = Field(default=10_000, ge=1, description="messages held before reading is paused")
     ingest_buffer_bytes_max: int = Field(default=32 * 1024 * 1024, ge=65_536, description="bytes held, likewise")
 
+    @field_validator("mqtt_ca")
+    @classmethod
+    def _is_an_authority_of_ones_own(cls, ca: Path, said: ValidationInfo) -> Path:
+        if said.data.get("environment") is Environment.PRODUCTION:
+            check_authority(ca)
+        return ca
+
     @model_validator(mode="after")
     def _is_a_member(self) -> Self:
         if (self.ingest_group is None) != (self.ingest_member is None):
@@ -57,6 +65,8 @@ class WorkerSettings(DatabaseSettings):
 
     @model_validator(mode="after")
     def _is_encrypted_on_the_way(self) -> Self:
+        if not self.mqtt_tls and self.environment is Environment.PRODUCTION:
+            raise ValueError("TCU_MQTT_TLS=false is for measuring, not for production")
         if not self.mqtt_tls and self.mqtt_host not in LOOPBACK:
             raise ValueError(f"TCU_MQTT_TLS=false is only for a broker on loopback: {', '.join(LOOPBACK)}")
         return self

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from schemas.base import VIN_PATTERN
+from schemas.demo import DEVELOPMENT_AUTHORITY
 
 AUTHORITY_VALID = timedelta(days=3650)
 CERTIFICATE_VALID = timedelta(days=730)
@@ -41,7 +42,7 @@ RSA_BITS_MIN = 2048
 
 Authority = Literal["ca", "services-ca"]
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-_NAMES: dict[Authority, str] = {"ca": "TCU development authority", "services-ca": "TCU services authority"}
+_NAMES: dict[Authority, str] = {"ca": DEVELOPMENT_AUTHORITY, "services-ca": "TCU services authority"}
 _SERVICE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 

@@ -6,6 +6,8 @@ DEMO_TOKEN = "sk_4f9c7b8e2d1a6c0f3e7a9b5d8c1e4f2a7c6d9e0b3f5a8c1d4e7f9b2c6a1e3d"
 DEMO_REQUESTS_PER_MINUTE = 1_000_000
 DEMO_STREAMS = 10_000
 """The one token stands for everybody at once: app, call center, partners, and whoever tries how much it bears."""
+DEVELOPMENT_AUTHORITY = "TCU development authority"
+"""The common name of the certificate authority that mosquitto/pki.py makes where there is none."""
 CONTACT_CENTER_PHONE = "1588-1234"
 DEMO_VINS = ("KMHSH81C7LU123456", "KMHSH81C7LU123457")
 DEMO_AGENTS = {

@@ -13,10 +13,11 @@ import structlog
 
 from api.app import create_app
 from api.server import ApiServer
-from api.settings import ApiSettings, Environment
+from api.settings import ApiSettings
 from db import agents, events, keys, partners, vehicles
 from db.pool import connect
 from schemas.access import Role
+from schemas.production import Environment
 from stack.server import wait_until
 
 BASE = "/api/v1/safety"

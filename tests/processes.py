@@ -22,8 +22,8 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 def product_process(name: str, environment: Mapping[str, str], *, log: Path, ready: Callable[[], bool]) -> Server:
-    """Return `python -m name`, not started yet."""
-    settings = [f"{key}={value}" for key, value in environment.items()]
+    """Return `python -m name`, not started yet; a demonstration unless the environment says otherwise."""
+    settings = [f"{key}={value}" for key, value in ({"TCU_ENVIRONMENT": "demo"} | dict(environment)).items()]
     command = ["env", *settings, sys.executable, "-m", name]
     return Server(ServerCommand(name, command, CHECKOUT, signal.SIGTERM), log=log, ready=ready)
 
@@ -41,6 +41,7 @@ def worker_environment(broker: Broker, pki_dir: Path, database_url: str) -> dict
     """Return what the worker reads."""
     credentials, intruder = pki.issue_service(pki_dir, "ingest"), pki.issue_service(pki_dir, "acl-proof")
     return {
+        "TCU_ENVIRONMENT": "demo",  # the authority is the one for development
         "TCU_DATABASE_URL": database_url,
         "TCU_MQTT_HOST": broker.host,
         "TCU_MQTT_PORT": str(broker.port),

@@ -15,11 +15,11 @@ from api.examples import streamed
 from api.key_ring import TICKET_LASTS
 from api.resources import Resources
 from api.routes import BASE, CHILDCARE
-from api.settings import Environment
 from api.stream import open_stream
 from schemas import curfew
 from schemas.access import StreamTicket
 from schemas.incident import Service
+from schemas.production import Environment
 
 router = APIRouter()
 

@@ -92,7 +92,7 @@ OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/docs/start.js", "/docs/{name
 
 
 def routes() -> list[str]:
-    app = create_app(ApiSettings(database_url="postgresql://nowhere/none", key_secret=KEY_SECRET))
+    app = create_app(ApiSettings(database_url="postgresql://localhost/none", key_secret=KEY_SECRET))
     found = [
         f"{method} {route.path.removeprefix(BASE) if route.path.startswith(BASE) else '/' + route.path}"
         for route in iter_route_contexts(app.routes)

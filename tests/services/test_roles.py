@@ -9,6 +9,7 @@ import pytest
 from db.errors import DatabaseError
 from db.migrate import migrate
 from db.pool import Connection, connect
+from db.roles import check_role
 from stack.postgres import ADMINISTRATOR, ANALYST, OWNER, SERVICE, Postgres
 
 ROWS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -190,3 +191,14 @@ def test_what_runs_cannot_migrate(database_url: str) -> None:
         pytest.raises(DatabaseError, match="permission denied for schema public"),
     ):
         migrate(conn)
+
+
+def test_a_production_start_as_a_role_with_more_rights_is_refused(
+    postgres_server: Postgres, database_url: str, owners_url: str
+) -> None:
+    check_role(database_url)
+    name = database_url.rpartition("/")[2]
+    for url, role in ((owners_url, OWNER), (postgres_server.database_url(name, role=ADMINISTRATOR), ADMINISTRATOR)):
+        with pytest.raises(ValueError, match=f"TCU_DATABASE_URL is for {role}, a superuser or owner of tables"):
+            check_role(url)
+    check_role("postgresql://tcu_service:x@127.0.0.1:1/none")  # not there yet: processes wait for it

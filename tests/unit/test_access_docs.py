@@ -18,7 +18,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "access.md"
 
 
 def application() -> FastAPI:
-    return create_app(ApiSettings(database_url="postgresql://nowhere/none", key_secret=KEY_SECRET))
+    return create_app(ApiSettings(database_url="postgresql://localhost/none", key_secret=KEY_SECRET))
 
 
 def table() -> str:
