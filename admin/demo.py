@@ -1,11 +1,10 @@
 """`tcu demo seed`: the guides' vehicles, agents, partners and token, so that their curl lines run as printed."""
 
-import os
 from datetime import UTC, datetime, timedelta
 
 import typer
 
-from admin.session import key_secret, pki_dir, transaction
+from admin.session import BrokerSettings, key_secret, pki_dir, transaction
 from db import agents, keys, partners, vehicles
 from db import curfew as db_curfew
 from db.pool import Connection
@@ -14,6 +13,7 @@ from rules.apply import consents, curfew, sos
 from schemas import demo
 from schemas.access import Role
 from schemas.curfew import ConsentRequest, CurfewPolicyRequest, Day
+from schemas.production import Environment
 
 _CURFEW_SINCE = timedelta(days=14)
 """Longer ago than the latest data that is judged at its own time."""
@@ -24,8 +24,8 @@ app = typer.Typer(no_args_is_help=True, help="What the demo needs. Refused in pr
 @app.command()
 def seed() -> None:
     """Register the guides' vehicles, the fleet's, young drivers', consents, agents, partners, the guides' token."""
-    if os.environ.get("TCU_ENVIRONMENT") == "production":
-        raise ValueError("the demo's token is printed in public guides: not in production")
+    if BrokerSettings().environment is Environment.PRODUCTION:
+        raise ValueError("the demo's token is printed in public guides: not in production (TCU_ENVIRONMENT=demo)")
     directory = pki_dir()
     with transaction() as conn:
         for vin in demo.DEMO_VINS:

@@ -42,7 +42,7 @@ class BrokerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TCU_")
 
-    environment: Environment | None = Field(default=None, description="production refuses the development authority")
+    environment: Environment = Field(default=Environment.PRODUCTION, description="demo or production")
     pki_dir: Path | None = Field(default=None, description="directory of the certificate authorities")
     broker_dir: Path | None = Field(default=None, description="where the broker reads its configuration")
     mqtt_host: str | None = Field(default=None, description="the broker's host, as in its certificate")

@@ -176,7 +176,11 @@ class Servers:
     def console(self, api_port: int) -> Iterator[int]:
         """Give the port of `python -m console` before this API, ready."""
         port = free_port()
-        settings = {"TCU_API_URL": f"http://127.0.0.1:{api_port}", "TCU_CONSOLE_PORT": str(port)}
+        settings = {
+            "TCU_ENVIRONMENT": "demo",
+            "TCU_API_URL": f"http://127.0.0.1:{api_port}",
+            "TCU_CONSOLE_PORT": str(port),
+        }
         with self._process("console", settings):
             wait_for(lambda: _answers(port, "livez"), 60, "the console")
             yield port

@@ -24,6 +24,7 @@ from console.public_api import ApiRefused
 from console.sessions import COOKIE, NoPageError, Session, Sessions
 from console.settings import ConsoleSettings
 from console.texts import say
+from schemas.production import Environment
 
 _STATIC = Path(__file__).parent / "static"
 _RECONNECT_S = 120.0
@@ -46,7 +47,7 @@ def create_app(settings: ConsoleSettings) -> FastAPI:
     sessions = Sessions(settings)
     app = FastAPI(title=say("title"), docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=_STATIC))
-    _add_signing(app, sessions)
+    _add_signing(app, sessions, guarded=settings.environment is Environment.PRODUCTION)
     _add_pages(settings, sessions)
     _add_lifetime(sessions)
     ui.run_with(
@@ -83,7 +84,9 @@ def _add_lifetime(sessions: Sessions) -> None:
     pages.on_shutdown(stop)
 
 
-def _add_signing(app: FastAPI, sessions: Sessions) -> None:
+def _add_signing(app: FastAPI, sessions: Sessions, *, guarded: bool) -> None:
+    """Add signing in and out; `guarded`: the browser gives the cookie to https alone, whoever ends TLS before us."""
+
     @app.get("/livez")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
@@ -106,20 +109,24 @@ def _add_signing(app: FastAPI, sessions: Sessions) -> None:
             return _sign_in_page("sign_in.unreachable", status=HTTPStatus.BAD_GATEWAY)
         sessions.end(request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        answer.set_cookie(COOKIE, session.name, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        answer.set_cookie(COOKIE, session.name, httponly=True, samesite="strict", secure=guarded or _is_https(request))
         return answer
 
     @app.post("/sign-out")
     async def sign_out(request: Request) -> Response:
         sessions.end(request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/sign-in?why=ended", HTTPStatus.SEE_OTHER)
-        answer.delete_cookie(COOKIE)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=guarded or _is_https(request))
         return answer
 
     @app.get("/")
     async def home(request: Request) -> Response:
         session = sessions.find(request.cookies.get(COOKIE))
         return RedirectResponse("/sign-in" if session is None else _home_of(session), HTTPStatus.SEE_OTHER)
+
+
+def _is_https(request: Request) -> bool:
+    return request.url.scheme == "https"
 
 
 def _sign_in_page(problem: str | None, *, status: HTTPStatus = HTTPStatus.OK) -> HTMLResponse:

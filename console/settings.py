@@ -2,8 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.production import Environment, check_api
 
 
 class ConsoleSettings(BaseSettings):
@@ -11,6 +13,7 @@ class ConsoleSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TCU_", extra="ignore", frozen=True)
 
+    environment: Environment = Field(default=Environment.PRODUCTION, description="demo or production")
     api_url: str = Field(description="the public API, as http://127.0.0.1:8000")
     console_host: str = Field(default="127.0.0.1", description="address to listen on")
     console_port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -22,7 +25,9 @@ class ConsoleSettings(BaseSettings):
 
     @field_validator("api_url")
     @classmethod
-    def _without_slash(cls, url: str) -> str:
+    def _is_fit(cls, url: str, said: ValidationInfo) -> str:
+        if said.data.get("environment") is Environment.PRODUCTION:
+            check_api(url)
         return url.rstrip("/")
 
     @field_validator("console_tile_url")

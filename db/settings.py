@@ -2,6 +2,7 @@
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,9 +30,11 @@ def fit_url(url: str, environment: Environment | None) -> str:
     An environment that could not be read (None) is told by itself.
     """
     try:
-        connection = conninfo_to_dict(url)
+        said = conninfo_to_dict(url)
     except ProgrammingError:
         raise ValueError("expected postgresql://user:password@host:port/name") from None
     if environment is Environment.PRODUCTION:
-        check_database({name: str(value) for name, value in connection.items() if value is not None})
+        # What the URL leaves out libpq takes from PGHOST, PGPASSWORD and the like.
+        meant = {one.keyword.decode(): one.val.decode() for one in Conninfo.get_defaults() if one.val is not None}
+        check_database(meant | {name: str(value) for name, value in said.items() if value is not None})
     return url

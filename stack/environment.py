@@ -20,6 +20,7 @@ ANALYSTS_URL = "TCU_ANALYST_URL"
 """For `tcu migrate`, and for people with a SQL client: no process that stays up is given either."""
 
 CLIENT_SETTINGS = (
+    "TCU_ENVIRONMENT",
     "TCU_CONSOLE_URL",
     "TCU_API_URL",
     "TCU_MQTT_HOST",

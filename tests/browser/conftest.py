@@ -67,7 +67,11 @@ def site(
             _process("rules", logs, {"TCU_DATABASE_URL": database_url}, database_url),
             product_process(
                 "console",
-                {"TCU_API_URL": f"http://127.0.0.1:{to_api.port}", "TCU_CONSOLE_PORT": str(port)},
+                {
+                    "TCU_ENVIRONMENT": "production",
+                    "TCU_API_URL": f"http://127.0.0.1:{to_api.port}",
+                    "TCU_CONSOLE_PORT": str(port),
+                },
                 log=logs / "console.log",
                 ready=lambda: _lives(port),
             ),

@@ -240,6 +240,7 @@ def test_the_token_stays_on_the_server(site: Site, sign_in: SignIn) -> None:
     token = TOKENS["agent"]
     (cookie,) = seat.page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"], token in cookie["value"]) == (True, "Strict", False)
+    assert cookie["secure"]
     assert token not in seat.page.url + seat.page.content()
     assert seat.page.evaluate("document.cookie") == ""
     assert token not in site.console_log.read_text()

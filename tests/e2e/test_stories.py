@@ -65,6 +65,7 @@ def environment(broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     values = {
+        "TCU_ENVIRONMENT": "demo",
         "TCU_API_URL": url,
         "TCU_MQTT_HOST": broker.host,
         "TCU_MQTT_PORT": str(broker.port),

@@ -196,7 +196,7 @@ def test_the_job_runs_soon_after_the_start(kept: Connection, database_url: str, 
 def test_telemetry_is_kept_at_least_as_long_as_the_latest_message_is_judged_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TCU_DATABASE_URL", "postgresql://nobody")
+    monkeypatch.setenv("TCU_DATABASE_URL", "postgresql://localhost/none")
     monkeypatch.setenv("TCU_KEEP_TELEMETRY_DAYS", "14")
     with pytest.raises(ValidationError, match="greater than or equal to 15"):
         RulesSettings()

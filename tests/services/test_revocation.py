@@ -41,6 +41,7 @@ def tcu_command(
 ) -> Callable[..., str]:
     """Runs `tcu …` and returns what it prints; it must succeed."""
     for name, value in {
+        "TCU_ENVIRONMENT": "demo",
         "TCU_DATABASE_URL": database_url,
         "TCU_PKI_DIR": pki_dir,
         "TCU_BROKER_DIR": broker.directory,

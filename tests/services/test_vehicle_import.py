@@ -20,6 +20,7 @@ VINS = [f"KMHMPRT{number:010d}" for number in range(1, 6)]
 
 @pytest.fixture
 def import_csv(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setenv("TCU_ENVIRONMENT", "demo")
     monkeypatch.setenv("TCU_DATABASE_URL", database_url)
     monkeypatch.setenv("TCU_PKI_DIR", str(tmp_path / "pki"))
 

@@ -118,6 +118,7 @@ def test_a_profile_is_shared_out_whole() -> None:
 
 def test_without_tls_the_worker_speaks_to_loopback_only(tmp_path: Path) -> None:
     given = {name: tmp_path / name for name in ("mqtt_ca", "mqtt_cert", "mqtt_key")} | {
+        "environment": "demo",
         "database_url": "",
         "mqtt_tls": False,
     }

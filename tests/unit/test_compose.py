@@ -67,5 +67,7 @@ def test_no_secret_is_written_down() -> None:
 
 def test_the_console_knows_the_public_api_and_neither_database_nor_broker() -> None:
     console = services()["console"]
-    assert set(console["environment"]) == {"TCU_API_URL", "TCU_CONSOLE_HOST", "TCU_CONSOLE_PORT"}
+    assert set(console["environment"]) == {
+        "TCU_ENVIRONMENT", "TCU_API_URL", "TCU_CONSOLE_HOST", "TCU_CONSOLE_PORT",
+    }  # fmt: skip
     assert console["volumes"] == []
