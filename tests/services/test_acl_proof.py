@@ -64,7 +64,7 @@ FREE_IDS = "client ids are not bound to certificates: vehicles can take over eac
             "pattern write tcu/v1/+/down/#\npattern read tcu/v1/+/down/#\npattern read",
             HEARS,
         ),
-        ("acl", "user ingest", "user ingest\ntopic readwrite #", SPEAKS),
+        ("acl", "user CN=ingest", "user CN=ingest\ntopic readwrite #", SPEAKS),
         ("mosquitto.conf", "use_username_as_clientid true", "", FREE_IDS),
         # Too little is no proof either.
         ("acl", "pattern write tcu/v1/%u/up/#", "topic readwrite #", "what is allowed did not arrive"),
