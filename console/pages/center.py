@@ -51,6 +51,7 @@ class CenterPage:
         self._choices = Choices((), ())
         self._looks_soon = False
         self._reading = asyncio.Lock()
+        self._acting = asyncio.Lock()
         self._frame = Frame(session, page="center", sound=self._turn_sound)
         with self._frame:
             self._list = IncidentList(settings, me=session.who.agent_id, chosen=cid).classes("pane")
@@ -162,20 +163,24 @@ class CenterPage:
         return self._subject(self._incident["cid"].partition("_")[0], self._incident)
 
     async def _act(self, name: str) -> None:
-        subject = self._present()
-        if subject is None:
-            return
-        action = actions.named(subject, name)
-        form = actions.form_of(action, subject, self._choices)
-        if form is not None:
-            self._form.open(form)
-        else:
-            await self._send(action, subject, {})
+        # One thing after the other: what a counselor does next is about what the last one has made of the incident, and
+        # its event may show that here before the answer does.
+        async with self._acting:
+            subject = self._present()
+            if subject is None:
+                return
+            action = actions.named(subject, name)
+            form = actions.form_of(action, subject, self._choices)
+            if form is not None:
+                self._form.open(form)
+            else:
+                await self._send(action, subject, {})
 
     async def _said(self, name: str, values: Json) -> None:
-        subject = self._present()
-        if subject is not None:
-            await self._send(actions.named(subject, name), subject, values)
+        async with self._acting:
+            subject = self._present()
+            if subject is not None:
+                await self._send(actions.named(subject, name), subject, values)
 
     async def _send(self, action: Action, subject: Subject, values: Json) -> None:
         request = action.request(subject, values)

@@ -2,6 +2,7 @@ import { tick, setClock, duration, since, serviceClock, rank, local, utc } from 
 
 const ROW_PX = 66;
 const SPARE = 6;
+const HOLD_MS = 3000;
 
 export default {
   template: `
@@ -14,11 +15,10 @@ export default {
       </div>
       <input ref="search" class="search" type="search" v-model.trim="search" :placeholder="t['list.search']"
              :aria-label="t['list.search']" @keydown.down.prevent="$refs.rows.focus()">
-      <p v-if="held" class="note warn small" role="status">{{ t['list.sound_held'] }}</p>
     </div>
     <div ref="rows" class="rows" role="listbox" tabindex="0" :aria-label="t['list.label']"
          :aria-activedescendant="selected ? 'row-' + selected : null"
-         @scroll.passive="scrolled" @keydown="pressed">
+         @scroll.passive="scrolled" @keydown="pressed" @pointerdown="hold">
       <p v-if="loaded && !shown.length" class="empty">{{ t['list.empty'] }}</p>
       <p v-if="!loaded" class="empty">{{ t['list.loading'] }}</p>
       <div :style="{ height: shown.length * ${ROW_PX} + 'px', position: 'relative' }">
@@ -46,6 +46,8 @@ export default {
         </div>
       </div>
     </div>
+    <!-- Below: a press takes it away, and nothing may move under a finger. -->
+    <p v-if="held" class="note warn small" role="status">{{ t['list.sound_held'] }}</p>
     <p class="sr-only" role="status" aria-live="assertive">{{ announced }}</p>
   </section>`,
   props: { t: Object, me: String, agentSla: Number, serverNow: String, chosen: String, sound: Boolean },
@@ -68,6 +70,8 @@ export default {
     this.selected = this.chosen;
     this.title = document.title;
     this.unseen = 0;
+    this.changes = 0;
+    this.holding = false;
   },
   mounted() {
     this.sizes = new ResizeObserver(() => (this.height = this.$refs.rows.clientHeight));
@@ -88,6 +92,8 @@ export default {
       this.held = false;
     };
     for (const touch of ["pointerdown", "keydown"]) document.addEventListener(touch, this.touched, { once: true });
+    this.released = () => setTimeout(this.let_go); // after the click that follows
+    for (const release of ["pointerup", "pointercancel"]) document.addEventListener(release, this.released);
     document.addEventListener("keydown", this.keys);
     window.addEventListener("focus", this.seen);
     document.addEventListener("pointerdown", this.seen);
@@ -104,6 +110,7 @@ export default {
     document.removeEventListener("keydown", this.keys);
     window.removeEventListener("focus", this.seen);
     document.removeEventListener("pointerdown", this.seen);
+    for (const release of ["pointerup", "pointercancel"]) document.removeEventListener(release, this.released);
     this.audio?.close();
   },
   computed: {
@@ -132,7 +139,8 @@ export default {
     replace(rows) {
       this.rows = new Map(rows.map((row) => [row.cid, row]));
       this.loaded = true;
-      this.version++;
+      this.changes++;
+      this.show_changes();
     },
     change(rows, gone) {
       let raised = null;
@@ -147,8 +155,22 @@ export default {
         this.rows.delete(cid);
         this.fresh.delete(cid);
       }
-      this.version++;
+      this.changes++;
+      this.show_changes();
       if (raised) this.alarm(raised);
+    },
+    // While a row is pressed the rows stay where they are, else the click would be another row's, or nobody's.
+    hold() {
+      this.holding = true;
+      clearTimeout(this.holds);
+      this.holds = setTimeout(this.let_go, HOLD_MS); // a release outside of the window is never told
+    },
+    let_go() {
+      this.holding = false;
+      this.show_changes();
+    },
+    show_changes() {
+      if (!this.holding) this.version = this.changes;
     },
     alarm(row) {
       this.unseen++;

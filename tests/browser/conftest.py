@@ -21,7 +21,6 @@ from schemas.access import Role
 from schemas.curfew import ConsentRequest
 from stack.broker import Broker
 from stack.places import free_port
-from stack.postgres import OWNER, Postgres
 from stack.server import Server
 from tests.api import AGENT, OPERATOR, VIN, Api, serving
 from tests.processes import end_sessions, is_ready, product_process, worker_environment
@@ -51,14 +50,11 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(
-    postgres_server: Postgres, _template: str, broker: Broker, pki_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    lasting_database_url: str, broker: Broker, pki_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """The product, up; one for a module's tests, which use vehicles of their own or end what they begin."""
-    name = f"test_{uuid4().hex}"
     logs = tmp_path_factory.mktemp("site")
-    with connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template} OWNER {OWNER}".encode())
-    database_url = postgres_server.database_url(name)
+    database_url = lasting_database_url
     with serving(database_url) as api, wire(api.port) as to_api:
         _add_people(api)
         port = free_port()
@@ -86,8 +82,6 @@ def site(
             for process in processes:
                 process.kill()
     end_sessions(broker, pki_dir)
-    with connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def _process(name: str, logs: Path, environment: Mapping[str, str], database_url: str) -> Server:
