@@ -1,6 +1,7 @@
 """Real servers for the tests: private, on ports of their own, gone when the run ends."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -68,11 +69,24 @@ def _template(postgres_server: Postgres) -> str:
 @pytest.fixture
 def database_url(postgres_server: Postgres, _template: str) -> Iterator[str]:
     """A migrated empty database of the test's own, with the rights that what runs has."""
+    with _cloned(postgres_server, _template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def lasting_database_url(postgres_server: Postgres, _template: str) -> Iterator[str]:
+    """One database for a module's tests: what one leaves behind, the next has to cope with."""
+    with _cloned(postgres_server, _template) as url:
+        yield url
+
+
+@contextmanager
+def _cloned(server: Postgres, template: str) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
-    with pool.connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template} OWNER {OWNER}".encode())
-    yield postgres_server.database_url(name)
-    with pool.connect(postgres_server.url, name="tests", autocommit=True) as conn:
+    with pool.connect(server.url, name="tests", autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}".encode())
+    yield server.database_url(name)
+    with pool.connect(server.url, name="tests", autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 

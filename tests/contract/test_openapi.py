@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -14,8 +13,6 @@ from schemathesis.specs.openapi import checks
 
 from api.app import create_app
 from api.settings import ApiSettings
-from db.pool import connect
-from stack.postgres import OWNER, Postgres
 from tests.api import AGENT, KEY_SECRET, OPERATOR, PARTNER, VIN, Api, serving
 
 
@@ -55,15 +52,9 @@ KNOWN = {"vin": VIN, "partner": PARTNER, "agentId": AGENT}
 
 
 @pytest.fixture(scope="module")
-def api(postgres_server: Postgres, _template: str) -> Iterator[Api]:
-    """One API for all operations: what one leaves behind, the next has to cope with."""
-    name = f"test_{uuid4().hex}"
-    with connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_template} OWNER {OWNER}".encode())
-    with serving(postgres_server.database_url(name)) as served:
+def api(lasting_database_url: str) -> Iterator[Api]:
+    with serving(lasting_database_url) as served:
         yield served
-    with connect(postgres_server.url, name="tests", autocommit=True) as conn:
-        conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def aim(api: Api, case: Case) -> None:
@@ -88,7 +79,7 @@ def aim(api: Api, case: Case) -> None:
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=15,
+    max_examples=10,
     derandomize=True,  # the same requests in every run
     deadline=None,
     database=None,

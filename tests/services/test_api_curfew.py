@@ -36,6 +36,13 @@ def api(database_url: str) -> Iterator[Api]:
         yield served
 
 
+@pytest.fixture(scope="module")
+def untouched(lasting_database_url: str) -> Iterator[Api]:
+    """An API for requests that are refused."""
+    with serving(lasting_database_url) as served:
+        yield served
+
+
 @pytest.fixture
 def db(conn: Connection) -> Connection:
     conn.autocommit = True
@@ -133,9 +140,11 @@ def test_what_get_answers_can_be_put_again_also_with_several_windows(api: Api) -
         ({"enabled": ...}, "enabled"),
     ],
 )
-def test_a_policy_that_cannot_hold_is_422_and_the_field_is_named(api: Api, changes: dict[str, Any], field: str) -> None:
-    assert fields(api.call("PUT", POLICY, policy(**changes)))[0] == field
-    assert api.call("GET", POLICY).status_code == 404
+def test_a_policy_that_cannot_hold_is_422_and_the_field_is_named(
+    untouched: Api, changes: dict[str, Any], field: str
+) -> None:
+    assert fields(untouched.call("PUT", POLICY, policy(**changes)))[0] == field
+    assert untouched.call("GET", POLICY).status_code == 404
 
 
 def test_of_two_guardians_with_the_same_policy_the_second_is_told(api: Api) -> None:
@@ -294,8 +303,8 @@ def test_exceptions_are_listed_by_status_and_end_early_by_delete(api: Api) -> No
         (exception(HOUR, 2 * HOUR) | {"startTime": "2026-03-06T21:00:00"}, "startTime"),
     ],
 )
-def test_an_exception_that_cannot_be_is_422_and_the_field_is_named(api: Api, body: Any, field: str) -> None:
-    assert fields(api.call("POST", f"{CURFEW}/exception", body)) == [field]
+def test_an_exception_that_cannot_be_is_422_and_the_field_is_named(untouched: Api, body: Any, field: str) -> None:
+    assert fields(untouched.call("POST", f"{CURFEW}/exception", body)) == [field]
 
 
 def test_exceptions_do_not_overlap(api: Api) -> None:

@@ -20,8 +20,15 @@ PRESS = f"/vehicles/{VIN}/sos"
 CLOSE = f"/vehicles/{VIN}/sos/close"
 
 
+@pytest.fixture(scope="module")
+def api(lasting_database_url: str) -> Iterator[Api]:
+    with serving(lasting_database_url) as served:
+        yield served
+
+
 @pytest.fixture
-def api(database_url: str) -> Iterator[Api]:
+def new_api(database_url: str) -> Iterator[Api]:
+    """One where nothing has happened yet."""
     with serving(database_url) as served:
         yield served
 
@@ -178,19 +185,19 @@ def test_pages_outside_their_bounds_are_422(api: Api) -> None:
         assert [(one["field"], one["place"]) for one in told["errors"]] == [(next(iter(bad)), "query")]
 
 
-def test_a_move_that_is_not_allowed_is_409_and_names_the_present_status(api: Api) -> None:
-    assert api.call("POST", PRESS, guide("sos_incident_request")).status_code == 201
-    assert api.call("POST", CLOSE, guide("sos_closure_request") | {"agentId": None}).status_code == 200
-    told = problem(api.call("POST", CLOSE, guide("sos_closure_request")), 409, "ILLEGAL_MOVE")
+def test_a_move_that_is_not_allowed_is_409_and_names_the_present_status(new_api: Api) -> None:
+    assert new_api.call("POST", PRESS, guide("sos_incident_request")).status_code == 201
+    assert new_api.call("POST", CLOSE, guide("sos_closure_request") | {"agentId": None}).status_code == 200
+    told = problem(new_api.call("POST", CLOSE, guide("sos_closure_request")), 409, "ILLEGAL_MOVE")
     assert told["currentStatus"] == "CLOSED"
 
 
-def test_what_does_not_exist_is_404(api: Api) -> None:
-    problem(api.call("GET", f"/vehicles/{VIN}/sos/status"), 404, "NOT_FOUND")
-    problem(api.call("GET", f"/vehicles/{VIN}/sos/status?cid=SOS_20260307_001"), 404, "NOT_FOUND")
-    problem(api.call("POST", CLOSE, guide("sos_closure_request")), 404, "NOT_FOUND")
-    problem(api.call("GET", "/sos/agents/AGENT_999/incidents"), 404, "NOT_FOUND")
-    problem(api.call("PUT", "/sos/agents/AGENT_999/availability", {"availability": "BUSY"}), 404, "NOT_FOUND")
+def test_what_does_not_exist_is_404(new_api: Api) -> None:
+    problem(new_api.call("GET", f"/vehicles/{VIN}/sos/status"), 404, "NOT_FOUND")
+    problem(new_api.call("GET", f"/vehicles/{VIN}/sos/status?cid=SOS_20260307_001"), 404, "NOT_FOUND")
+    problem(new_api.call("POST", CLOSE, guide("sos_closure_request")), 404, "NOT_FOUND")
+    problem(new_api.call("GET", "/sos/agents/AGENT_999/incidents"), 404, "NOT_FOUND")
+    problem(new_api.call("PUT", "/sos/agents/AGENT_999/availability", {"availability": "BUSY"}), 404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("given", ["abc-123", "A" * 128])
@@ -236,21 +243,21 @@ def test_every_domain_error_has_its_status() -> None:
 
 
 def test_logs_carry_request_id_and_cid_and_nothing_personal(
-    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    new_api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handlers, level = logging.root.handlers[:], logging.root.level
     try:
         logs.configure()
-        written = api.call("POST", PRESS, guide("sos_incident_request"), headers={"X-Request-ID": "my-request"})
+        written = new_api.call("POST", PRESS, guide("sos_incident_request"), headers={"X-Request-ID": "my-request"})
         assert written.status_code == 201
-        api.call("GET", f"/vehicles/{VIN}/sos/status", headers={"X-Request-ID": "my-other-request"})
-        api.call("GET", f"/vehicles/{VIN}/nothing")
+        new_api.call("GET", f"/vehicles/{VIN}/sos/status", headers={"X-Request-ID": "my-other-request"})
+        new_api.call("GET", f"/vehicles/{VIN}/nothing")
 
         def fail(*_: object, **__: object) -> None:
             raise DatabaseError(f"row of {VIN}, Hong Gildong, +82-10-1234-5678")
 
         monkeypatch.setattr(key_ring.keys, "find", fail)
-        assert api.call("GET", f"/vehicles/{VIN}/sos/status", token="sk_fresh").status_code == 500
+        assert new_api.call("GET", f"/vehicles/{VIN}/sos/status", token="sk_fresh").status_code == 500
     finally:
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)

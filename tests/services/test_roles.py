@@ -82,9 +82,10 @@ def test_what_runs_may_read_and_write_rows_and_no_more(conn: Connection) -> None
         "DELETE FROM audit",
     ],
 )
-def test_what_runs_is_refused_what_it_does_not_need(conn: Connection, statement: str) -> None:
-    with pytest.raises(
-        DatabaseError, match=r"permission denied|must (be|have)|expected vehicle_status|are not dropped"
+def test_what_runs_is_refused_what_it_does_not_need(lasting_database_url: str, statement: str) -> None:
+    with (
+        connect(lasting_database_url, name="tests") as conn,
+        pytest.raises(DatabaseError, match=r"permission denied|must (be|have)|expected vehicle_status|are not dropped"),
     ):
         conn.execute(statement.encode())
 

@@ -204,8 +204,9 @@ def test_a_period_of_100_000_incidents_is_read_by_its_index(database_url: str) -
         fill(conn, incidents=100_000)
         figures = statistics.sos(conn, days=30, now=NOW), statistics.rsa(conn, days=30, now=NOW)
         assert [max(kind.total for kind in one.kinds) for one in figures] == [8219, 8219]
-        assert reads(conn, "sos_now") == {"sos_incidents_open", "sos_incidents_closed"}
-        assert reads(conn, "rsa_now") == {"rsa_incidents_open", "rsa_incidents_ended"}
+        # Two partial indexes hold the few that are open, and either serves.
+        assert reads(conn, "sos_now") - {"sos_incidents_open", "sos_incidents_unclosed"} == {"sos_incidents_closed"}
+        assert reads(conn, "rsa_now") - {"rsa_incidents_open", "rsa_incidents_unclosed"} == {"rsa_incidents_ended"}
         for name in ("sos_kinds", "sos_services", "sos_times", "sos_calls", "sos_team"):
             assert reads(conn, name) == {"sos_incidents_period"}, name
         for name in ("rsa_kinds", "rsa_partners", "rsa_times", "rsa_costs", "rsa_team"):

@@ -47,7 +47,7 @@ changes = st.dictionaries(
 
 def changed(change: dict[str, Any]) -> bytes:
     body = json.loads(json.dumps(WHOLE))
-    for name, value in change.items():
+    for name, value in json.loads(json.dumps(change)).items():  # copies: an example's object may come twice
         within, _, last = name.rpartition(".")
         if not within:
             body[last] = value
