@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup browser screenshots demo test soak up down check bench clean lock
+.PHONY: help setup browser screenshots demo test soak up down check audit bench clean lock
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-11s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ check: setup ## format, lint, types, import rules
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
+
+audit: setup ## secrets in git, dangerous code, packages with known vulnerabilities; a bill of materials in .run/sbom.cdx.json
+	@$(PY) -m stack.audit
 
 bench: browser ## the benchmarks: a table of ratios, and docs/performance.md; ARGS="drain" narrows it
 	@$(PY) -m benchmarks $(or $(ARGS),drain live api takeover size analyst screen profile plot)

@@ -30,7 +30,8 @@ def prepare(
     pki.issue_server(pki_dir, host)
     for name in ("ingest", "acl-proof", "systemtest"):
         pki.issue_service(pki_dir, name)
-    written = config.prepare(broker_dir, pki_dir, address="0.0.0.0", port=port, services_port=services_port)
+    everywhere = "0.0.0.0"  # noqa: S104 - in a container; what is published is compose's to say
+    written = config.prepare(broker_dir, pki_dir, address=everywhere, port=port, services_port=services_port)
     typer.echo(f"wrote {written}")
 
 
