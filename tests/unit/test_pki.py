@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mosquitto import pki
+from mosquitto import config, pki
 
 VIN = "KMHSH81C7LU123456"
 
@@ -244,3 +244,13 @@ def test_services_have_an_authority_of_their_own(tmp_path: Path) -> None:
     service.verify_directly_issued_by(load(tmp_path / "services-ca.crt"))
     with pytest.raises((ValueError, InvalidSignature)):
         service.verify_directly_issued_by(load(pki.ensure_authority(tmp_path).certificate))
+
+
+def test_the_brokers_directory_holds_no_key_but_its_own(tmp_path: Path) -> None:
+    pki_dir, directory = tmp_path / "pki", tmp_path / "broker"
+    pki.issue_server(pki_dir)
+    pki.issue_service(pki_dir, "ingest")
+    pki.issue_vehicle(pki_dir, VIN)
+    config.prepare(directory, pki_dir, address="127.0.0.1", port=1, services_port=2)
+    files = [file for file in directory.rglob("*") if file.is_file()]
+    assert {file.name for file in files if b"PRIVATE KEY" in file.read_bytes()} == {"server.key"}
