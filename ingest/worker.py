@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from datetime import UTC, datetime
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 import structlog
 
@@ -30,6 +30,8 @@ TICK_S = 1.0
 SHORT_TICK_S = 0.2
 BEAT_EVERY_S = 2.0
 PROVE_AGAIN_S = 2.0
+STOPS_WITHIN_S = 60.0
+"""A batch in hand is stored or given up well before; what takes longer hangs, and would never end."""
 
 
 class Tenure:
@@ -56,15 +58,24 @@ class Tenure:
         """Raise RuntimeError where a part ended by itself or does not move."""
         if any(part.failed for part in self._parts):
             raise RuntimeError("a part of the worker ended by itself; see the log")
-        if any(lane.is_stuck() for lane in self.lanes):
+        stuck = [lane.name for lane in self.lanes if lane.is_stuck()]
+        if stuck:
+            log.error("lane_does_not_move", lanes=stuck)  # the error itself is not told where the process cannot stop
             raise RuntimeError("a lane does not move")
 
     def stop(self) -> None:
-        """Finish the batches in hand, acknowledge them, and leave the sessions to whoever comes next."""
+        """Finish the batches in hand, acknowledge them, and leave the sessions to whoever comes next.
+
+        Where a thread hangs the process ends here, as if it were killed: what was not acknowledged comes again.
+        """
+        last_resort = Timer(STOPS_WITHIN_S, _end_at_once)
+        last_resort.daemon = True
+        last_resort.start()
         self._stopping.set()
         for part in self._parts:
             part.stop()
         self._proof.join()
+        last_resort.cancel()
         log.info("worker_stopped", stored={lane.name: lane.stored for lane in self.lanes})
 
     def _prove(self) -> None:
@@ -77,6 +88,11 @@ class Tenure:
                 if self.unproven is not None:
                     log.error("acl_not_proven", reason=self.unproven)
                     self._stopping.wait(PROVE_AGAIN_S)
+
+
+def _end_at_once() -> None:
+    log.error("worker_does_not_stop", waited_s=STOPS_WITHIN_S)
+    os._exit(1)
 
 
 def run(settings: WorkerSettings, stopping: Event, readiness: Readiness) -> None:

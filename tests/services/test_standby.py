@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from ingest.lease import Lease
 from schemas.topics import Uplink
 from stack.broker import Broker
 from stack.server import Server, wait_until
-from tests.processes import is_ready, product_process, worker_environment
+from tests.processes import CHECKOUT, is_ready, product_process, worker_environment
 from tests.tcu import Tcu
 
 Connect = Callable[[str], Tcu]
@@ -68,6 +70,40 @@ def test_a_stand_by_takes_over_from_a_worker_that_hangs_which_stands_down_when_i
     wait_until(lambda: is_ready(database_url, "ingest", second.pid), wait_s=10)
     assert vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))["result"] == "STORED"
     assert count(conn) == 3
+
+
+HANGING = """
+from threading import Event
+import ingest.lane, ingest.worker
+from ingest.probes import Readiness
+from ingest.settings import WorkerSettings
+
+ingest.lane.store = lambda *_, **__: Event().wait()
+ingest.lane.STUCK_AFTER_S, ingest.worker.STOPS_WITHIN_S = 1, 1
+ingest.worker.run(WorkerSettings(), Event(), Readiness())
+"""
+"""A worker that hangs in its first batch, and is as patient as a test can wait."""
+
+
+def test_a_worker_that_hangs_in_a_batch_ends_and_the_next_one_stores_it(
+    stopped_worker: Server, tcu: Connect, broker: Broker, pki_dir: Path, database_url: str
+) -> None:
+    environment = worker_environment(broker, pki_dir, database_url)
+    hanging = subprocess.Popen(
+        [sys.executable, "-c", HANGING], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        wait_until(lambda: is_ready(database_url, "ingest", hanging.pid), wait_s=30)
+        vehicle = tcu(VIN)
+        sent = vehicle.send(Uplink.ENGINE, event="START")
+        said, _ = hanging.communicate(timeout=60)
+    finally:
+        hanging.kill()
+        hanging.wait()
+    assert hanging.returncode == 1
+    assert said.index(b"lane_does_not_move") < said.index(b"worker_does_not_stop")
+    stopped_worker.start()
+    assert vehicle.receipt_of(sent)["result"] == "STORED"
 
 
 def test_one_at_a_time_has_the_lease_and_a_lost_connection_gives_it_to_the_next(database_url: str) -> None:
