@@ -16,6 +16,7 @@ from simulator import driving
 from simulator.demo import run_demo
 from simulator.fleet import FleetPlan, run_fleet
 from simulator.garage import Garage
+from simulator.habits import Traffic
 from simulator.public_api import PublicApi
 from simulator.report import Report
 from simulator.settings import Settings, SetupMissing, broker_of, certificates_of, load_settings
@@ -40,7 +41,7 @@ tcu-sim story sos                     one SOS from the press to the closed incid
 
 tcu-sim story all --seed 7 --json     every story, the same each time, as JSON lines
 
-tcu-sim fleet --vehicles 20 --rate 100 --seconds 30
+tcu-sim fleet --vehicles 20 --rate 2 --seconds 30
 
 tcu-sim demo --seconds 60             fleet and stories together, as `make demo` shows them
 """,
@@ -143,37 +144,59 @@ def story(
 
 @app.command()
 def fleet(
+    *,
     vehicles: Annotated[int, typer.Option(help="How many vehicles, each with a connection of its own.", min=1)] = 5,
-    rate: Annotated[float, typer.Option(help="Messages a second of the whole fleet.", min=0.01)] = 5.0,
+    rate: Annotated[float, typer.Option(help="Status messages a second of each vehicle.", min=0.001)] = 1.0,
     seconds: Annotated[float, typer.Option(help="How long to drive.", min=1)] = 60.0,
     presses_per_minute: Annotated[
         float, typer.Option(help="How often in the whole fleet a driver presses SOS or RSA.", min=0)
     ] = 2.0,
+    traffic: Annotated[
+        Traffic,
+        typer.Option(
+            help="commute: to work and back by the hour and weekday of five cities in their zones, parked in between. "
+            "constant: trip after trip at any hour."
+        ),
+    ] = Traffic.COMMUTE,
     seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines; the last one has every count.")] = False,
 ) -> None:
-    """Drive many vehicles and count what was sent, receipted and left without a receipt.
+    """Drive many vehicles and account for every message: sent, receipted, sent again, left without a receipt.
+
+    A vehicle reports at its rate, parked or driving; starts and stops of the engine and presses come on top, each with
+    a receipt. What is counted as sent is in the database, to the message: status once the broker took it, the others
+    once receipted.
+
+    The report says what the limit was. Where samples were made later than a quarter of a second (p99) after their
+    time, the simulator or the machine was, and latencies say nothing about the backend.
 
     Exits with 1 if an urgent message stayed without a receipt.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
-    tcu-sim fleet --vehicles 50 --rate 500 --seconds 60 --presses-per-minute 10
+    tcu-sim fleet --vehicles 50 --rate 2 --seconds 60 --presses-per-minute 10
+
+    tcu-sim fleet --vehicles 2000 --rate 1 --seconds 600 --json | tail -1 | jq
+
+    tcu vehicle add $(printf 'KMHFLEET%09d ' $(seq 1 2000))      makes their certificates first
     """
-    report = Report()
+    report = Report(as_json=as_json)
 
     async def main(settings: Settings, stop: asyncio.Event) -> int:
         certificates = certificates_of(settings, [fleet_vin(number) for number in range(1, vehicles + 1)])
-        plan = FleetPlan(rate, presses_per_minute, _chosen(seed, report))
-        asyncio.get_running_loop().call_later(seconds, stop.set)
+        plan = FleetPlan(rate, presses_per_minute, _chosen(seed, report), traffic)
         async with PublicApi(settings, report.notice) as api:
-            counted = await run_fleet(
-                plan,
-                broker=broker_of(settings),
-                certificates=certificates,
-                api=api,
-                notify=report.notice,
-                stop=stop,
-            )
+            with report.watching() as watch:
+                counted = await run_fleet(
+                    plan,
+                    broker=broker_of(settings),
+                    certificates=certificates,
+                    api=api,
+                    notify=report.notice,
+                    stop=stop,
+                    seconds=seconds,
+                    watch=watch,
+                )
         report.fleet(counted)
         return 1 if counted.outstanding else 0
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 
@@ -12,7 +11,7 @@ from schemas.command import CommandType
 from schemas.curfew import CurfewAction, CurfewEvent, Day
 from schemas.demo import NIGHT_WINDOW
 from schemas.topics import Uplink
-from schemas.vehicle import EngineEvent, EngineStatus
+from schemas.vehicle import EngineEvent
 from simulator import call_center, curfew_checks, driving, guardian, messages, nights
 from simulator.curfew_checks import Trip
 from simulator.nights import Night
@@ -252,7 +251,7 @@ def send_engine(stage: Stage, event: EngineEvent, at: datetime) -> Sent:
     if event is EngineEvent.START:
         stage.parked = driving.started(stage.rng, stage.parked)
     else:
-        stage.parked = replace(stage.parked, engine_status=EngineStatus.OFF, battery_voltage=driving.RESTING_V)
+        stage.parked = driving.stopped(stage.parked)
     return stage.tcu.send(Uplink.ENGINE, messages.engine(stage.rng, event, stage.parked, at))
 
 

@@ -9,6 +9,7 @@ from schemas.demo import DEMO_CURFEW_CARS, DEMO_CURFEW_VINS, DEMO_FLEET_VINS, DE
 from simulator import driving
 from simulator.fleet import FleetPlan, FleetReport, run_fleet
 from simulator.garage import Garage
+from simulator.habits import Traffic
 from simulator.public_api import PublicApi
 from simulator.report import Report
 from simulator.settings import Settings, broker_of, certificates_of
@@ -38,7 +39,7 @@ ACTS = (
 )
 """What is played side by side."""
 
-_FLEET_RATE_PER_S = 5.0
+_FLEET_RATE_PER_S = 1.0
 _FLEET_PRESSES_PER_MINUTE = 4.0
 
 
@@ -60,7 +61,7 @@ async def run_demo(settings: Settings, *, seed: int, seconds: float | None, stop
             stages.append(Stage(tcu, api, rng, driving.parked_somewhere(rng), garage, report.step))
         fleet = asyncio.create_task(
             run_fleet(
-                FleetPlan(_FLEET_RATE_PER_S, _FLEET_PRESSES_PER_MINUTE, seed),
+                FleetPlan(_FLEET_RATE_PER_S, _FLEET_PRESSES_PER_MINUTE, seed, Traffic.CONSTANT),
                 broker=broker_of(settings),
                 certificates={vin: certificates[vin] for vin in DEMO_FLEET_VINS},
                 api=api,

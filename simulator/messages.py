@@ -45,7 +45,7 @@ def status(rng: Random, state: VehicleState, at: datetime) -> StatusMessage:
         engine_status=state.engine_status,
         transmission_status=state.transmission_status,
         drivable=True,
-        dtc_codes=(),
+        dtc_codes=state.dtc_codes,
     )
 
 

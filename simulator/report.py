@@ -1,15 +1,19 @@
 """What people and programs read of a run: lines as things happen, and tables at the end."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from schemas.base import format_instant
 from simulator.fleet import FleetReport
+from simulator.latencies import Latencies
 from simulator.stage import Outcome, Step, Verb
 
 _COLOURS = {
@@ -25,6 +29,7 @@ _COLOURS = {
 
 _NAME_WIDTH = len("curfew block refused")
 
+_LINE_EACH_S = 10
 _LOG_WIDTH = 140
 """Columns for tables that go to a file or a pipe, where rich would assume 80."""
 
@@ -93,24 +98,101 @@ class Report:
             table.add_row(outcome.story, Text("end", style), Text(end, style), "", end_section=True)
         self._console.print(table)
 
+    @contextmanager
+    def watching(self) -> Iterator[Callable[[FleetReport], None]]:
+        """Give what shows a fleet while it drives: a table that moves on a terminal, a line now and then elsewhere."""
+        if self._as_json or not self._console.is_terminal:
+            yield self._fleet_line
+            return
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            yield lambda report: live.update(_fleet_table(report), refresh=True)
+
     def fleet(self, report: FleetReport) -> None:
         """Write what the fleet counted."""
-        table = Table(title=f"The fleet: {report.vehicles} vehicles, {report.seconds:.0f} s", show_header=False)
-        table.add_row("status samples that the broker took", str(report.status_sent))
-        table.add_row("status samples given up", str(report.status_given_up))
-        table.add_row("urgent messages sent", str(report.urgent_sent))
-        table.add_row("  sent again", str(report.urgent_resent))
-        for result, count in sorted(report.receipts.items()):
-            table.add_row(f"  receipts {result}", str(count))
-        table.add_row("  without a receipt", str(len(report.outstanding)))
-        table.add_row("incidents left open", str(report.incidents_left_open))
-        self._console.print(table)
+        if self._as_json:
+            self._json(kind="fleet", **_fleet_record(report), outstanding=report.outstanding)
+            return
+        self._console.print(_fleet_table(report))
         for message in report.outstanding:
             self._console.print(Text(f"NO RECEIPT: {message}", "bold red"), soft_wrap=True)
+
+    def _fleet_line(self, report: FleetReport) -> None:
+        if round(report.seconds) % _LINE_EACH_S:
+            return
+        if self._as_json:
+            self._json(kind="progress", **_fleet_record(report))
+            return
+        urgent, receipts = report.urgent.total(), report.receipts.total()
+        self.notice(
+            f"{report.seconds:.0f} s · {report.status_sent} status sent, {report.status_waiting} wait · "
+            f"{urgent} urgent, {receipts} receipted (p99 {_ms(report.receipt_s, 99)} ms) · "
+            f"samples late by {_ms(report.late_s, 99)} ms (p99) · processor {100 * report.cpu_share:.0f} %"
+        )
 
     def _json(self, **record: object) -> None:
         print_at = format_instant(datetime.now().astimezone())
         self._console.print(Text(json.dumps({"at": print_at, **record}, ensure_ascii=False)), soft_wrap=True)
+
+
+def _fleet_record(report: FleetReport) -> dict[str, Any]:
+    """Return what was counted, with the names of JSON; latencies in milliseconds, null where nothing was measured."""
+    return {
+        "vehicles": report.vehicles,
+        "ratePerVehicle": report.rate_per_s,
+        "seconds": round(report.seconds, 1),
+        "connections": report.connections,
+        "statusDue": report.status_due,
+        "statusSent": report.status_sent,
+        "statusWaiting": report.status_waiting,
+        "statusGivenUp": report.status_given_up,
+        "urgentSent": dict(sorted(report.urgent.items())),
+        "urgentSentAgain": report.urgent_resent,
+        "receipts": dict(sorted(report.receipts.items())),
+        "receiptsAgain": report.receipts_again,
+        "unreceipted": len(report.outstanding),
+        "incidents": dict(sorted(report.incidents.items())),
+        "incidentsLeftOpen": report.incidents_left_open,
+        "receiptMs": _percentiles(report.receipt_s),
+        "pubackMs": _percentiles(report.puback_s),
+        "lateMs": _percentiles(report.late_s),
+        "processorShare": round(report.cpu_share, 3),
+        "limit": report.limit,
+    }
+
+
+def _percentiles(latencies: Latencies) -> dict[str, float | None]:
+    found = {name: latencies.percentile_ms(percent) for name, percent in (("p50", 50), ("p99", 99))}
+    return {name: None if value is None else round(value, 1) for name, value in found.items()}
+
+
+def _fleet_table(report: FleetReport) -> Table:
+    per_s = report.status_sent / report.seconds if report.seconds else 0.0
+    title = f"The fleet: {report.vehicles} vehicles, {report.rate_per_s:g} status each second, {report.seconds:.0f} s"
+    table = Table(title=title, show_header=False)
+    table.add_row("status samples that the broker took", f"{report.status_sent} ({per_s:.0f} a second)")
+    table.add_row("  that wait for it · given up", f"{report.status_waiting} · {report.status_given_up}")
+    table.add_row("  PUBACK after, p50 · p99", f"{_ms(report.puback_s, 50)} · {_ms(report.puback_s, 99)} ms")
+    table.add_row("urgent messages sent", str(report.urgent.total()))
+    for kind, count in sorted(report.urgent.items()):
+        table.add_row(f"  {kind}", str(count))
+    table.add_row("  sent again", str(report.urgent_resent))
+    for result, count in sorted(report.receipts.items()):
+        table.add_row(f"receipts {result}", str(count))
+    table.add_row("  of what had one already", str(report.receipts_again))
+    table.add_row("  after, p50 · p99", f"{_ms(report.receipt_s, 50)} · {_ms(report.receipt_s, 99)} ms")
+    table.add_row("  without a receipt", str(len(report.outstanding)))
+    told = " · ".join(f"{count} {service}" for service, count in sorted(report.incidents.items()))
+    table.add_row("incidents", told or "0")
+    table.add_row("  left open", str(report.incidents_left_open))
+    table.add_row("samples late, p50 · p99", f"{_ms(report.late_s, 50)} · {_ms(report.late_s, 99)} ms")
+    table.add_row("one processor used", f"{100 * report.cpu_share:.0f} %")
+    table.add_row("limit", report.limit)
+    return table
+
+
+def _ms(latencies: Latencies, percent: float) -> str:
+    found = latencies.percentile_ms(percent)
+    return "-" if found is None else f"{found:.0f}"
 
 
 def _named(step: Step) -> str:

@@ -7,6 +7,11 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.demo import fleet_vin
+
+_FLEET = fleet_vin(1)[:8]
+_NAMED = 20
+
 
 class SetupMissing(Exception):
     """Something has to be set up first; the message says what to run."""
@@ -67,6 +72,15 @@ def certificates_of(settings: Settings, vins: Sequence[str]) -> dict[str, Certif
     if missing:
         raise SetupMissing(
             f"no certificate in {folder} for {len(missing)} of {len(vins)} vehicles: run\n"
-            f"tcu vehicle add {' '.join(missing)}"
+            f"tcu vehicle add {_as_words(missing)}"
         )
     return found
+
+
+def _as_words(vins: Sequence[str]) -> str:
+    """Return VINs as a shell takes them; a long row of the fleet's is counted."""
+    if len(vins) > _NAMED and vins[0].startswith(_FLEET) and vins[-1].startswith(_FLEET):
+        first, last = (int(vin.removeprefix(_FLEET)) for vin in (vins[0], vins[-1]))
+        if list(vins) == [fleet_vin(number) for number in range(first, last + 1)]:
+            return f"$(printf '{_FLEET}%09d ' $(seq {first} {last}))"
+    return " ".join(vins)

@@ -1,7 +1,6 @@
 """How a run ends on Ctrl-C and SIGTERM: first in good order, the second time at once."""
 
 import asyncio
-import errno
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -25,7 +24,6 @@ def run_until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]])
             stop.set()
 
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_on_stray_error)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, on_signal)
         try:
@@ -46,10 +44,3 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
         working.cancel()
         stopping.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
-
-
-def _on_stray_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    error = context.get("exception")
-    # aiomqtt may still want to write to a socket that has just been closed; the vehicle connects again anyway.
-    if not (isinstance(error, OSError) and error.errno == errno.EBADF):
-        loop.default_exception_handler(context)

@@ -3,14 +3,13 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from types import TracebackType
 from typing import Self
 
-import aiomqtt
+import mqtt5
 
 from schemas.command import AckStatus, CommandMessage, CommandType
 from schemas.incident import IncidentMessage
@@ -20,8 +19,9 @@ from schemas.vehicle import EngineEvent, EngineMessage, EngineStatus, StatusMess
 from simulator import messages
 from simulator.clock import server_time
 from simulator.commands import Obeyed, obey
+from simulator.latencies import Latencies
 from simulator.seen import Arrival, Seen
-from simulator.session import durable_session
+from simulator.session import Heard, Session, SessionLost
 from simulator.settings import Broker, Certificate
 from simulator.unreceipted import UnreceiptedStore
 
@@ -30,7 +30,6 @@ SAMPLES_KEPT = 1_000
 
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
-_GOODBYE_S = 2.0
 
 
 class Unreachable(Exception):
@@ -46,6 +45,12 @@ class Sent:
     receipt: asyncio.Future[Arrival[ReceiptMessage]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    payload: bytes
+    at_s: float
+
+
 @dataclass(slots=True)
 class Tally:
     """What the vehicle has counted since its start."""
@@ -56,6 +61,12 @@ class Tally:
     status_given_up: int = 0
     connections: int = 0
     receipts: Counter[ReceiptResult] = field(default_factory=Counter)
+    receipts_again: int = 0
+    """Receipts of what had one already: a message that went out twice gets two."""
+    receipt_s: Latencies = field(default_factory=Latencies)
+    """From handing a message over to its receipt."""
+    puback_s: Latencies = field(default_factory=Latencies)
+    """From handing a status sample over to the broker's answer."""
 
 
 class Tcu:
@@ -77,6 +88,7 @@ class Tcu:
         notify: Callable[[str], None],
         clock_offset: timedelta = timedelta(0),
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self.vin = vin
         self.unreceipted = unreceipted
         self.tally = Tally()
@@ -85,14 +97,16 @@ class Tcu:
         self.start_blocked_until: datetime | None = None
         self._engine_runs = False
         self._broker = broker
-        self._certificate = certificate
         self._jitter = jitter
         self._notify = notify
         self._clock_offset = clock_offset
-        self._samples: deque[bytes] = deque()
-        self._receipts: dict[str, asyncio.Future[Arrival[ReceiptMessage]]] = {}
+        self._downlinks = f"{downlink_topic(vin, Downlink.RECEIPT).rpartition('/')[0]}/#"
+        self._session = Session(vin, broker, certificate, on_message=self._listen, on_confirmed=self._confirmed)
+        self._samples: deque[_Sample] = deque()
+        self._sampling: _Sample | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent: dict[str, Sent] = {}
         self._commands_done: deque[str] = deque(maxlen=100)
-        self._work = asyncio.Event()
         self._connected = asyncio.Event()
         self._settled = asyncio.Event()
         self._note_settled()
@@ -118,9 +132,12 @@ class Tcu:
         running, self._running = self._running, None
         if running is None:
             return
-        while not running.done():  # again where a cancellation is lost: see _raise_lost_cancellation
-            running.cancel()
-            await asyncio.wait({running}, timeout=2 * _GOODBYE_S)
+        running.cancel()
+        await asyncio.wait({running})
+        if self._session.ready:
+            # A clean DISCONNECT makes the broker discard the will (MQTT 5 §3.14.4), so the vehicle says it itself.
+            self._say_presence(online=False)
+        await self._session.leave()
         if not running.cancelled():
             running.result()
 
@@ -142,11 +159,10 @@ class Tcu:
             self._engine_runs = message.event is EngineEvent.START
         self.unreceipted.keep(message.message_id, kind, messages.payload_of(message))
         self.tally.urgent_sent += 1
-        loop = asyncio.get_running_loop()
-        sent = Sent(message.message_id, loop.time(), loop.create_future())
-        self._receipts[message.message_id] = sent.receipt
+        sent = Sent(message.message_id, self._loop.time(), self._loop.create_future())
+        self._sent[message.message_id] = sent
         self._settled.clear()
-        self._work.set()
+        self._deliver()
         return sent
 
     def report(self, sample: StatusMessage) -> None:
@@ -155,9 +171,14 @@ class Tcu:
         if len(self._samples) >= SAMPLES_KEPT:
             self._samples.popleft()
             self.tally.status_given_up += 1
-        self._samples.append(messages.payload_of(sample))
+        self._samples.append(_Sample(messages.payload_of(sample), self._loop.time()))
         self._settled.clear()
-        self._work.set()
+        self._deliver()
+
+    @property
+    def samples_waiting(self) -> int:
+        """How many status samples the broker has not confirmed yet."""
+        return len(self._samples) + (self._sampling is not None)
 
     async def connected(self, *, timeout_s: float) -> None:
         """Return as soon as the vehicle is connected and subscribed. Raises Unreachable."""
@@ -177,16 +198,11 @@ class Tcu:
         while True:
             connections = self.tally.connections
             try:
-                will = messages.presence(self.now(), online=False)
-                async with durable_session(self.vin, self._broker, self._certificate, will) as client:
-                    await self._begin(client)
-                    try:
-                        await self._serve(client)
-                    except asyncio.CancelledError:
-                        await self._say_goodbye(client)
-                        raise
-            except* aiomqtt.MqttError as errors:
-                self._last_error = _first_of(errors)
+                again = await self._session.connect(self._downlinks, self._last_will())
+                self._begin(again)
+                self._last_error = await self._session.lost()
+            except SessionLost as error:
+                self._last_error = str(error)
             finally:
                 self._connected.clear()
             retry_s = _FIRST_RETRY_S if self.tally.connections > connections else min(2 * retry_s, _LONGEST_RETRY_S)
@@ -194,63 +210,64 @@ class Tcu:
             self._notify(f"{self.vin} offline ({self._last_error}); connects again in {pause_s:.1f} s")
             await asyncio.sleep(pause_s)
 
-    async def _begin(self, client: aiomqtt.Client) -> None:
-        await client.subscribe(f"{downlink_topic(self.vin, Downlink.RECEIPT).rpartition('/')[0]}/#", qos=1)
-        await self._publish(client, Uplink.PRESENCE, messages.payload_of(messages.presence(self.now(), online=True)))
+    def _last_will(self) -> mqtt5.Will:
+        payload = messages.payload_of(messages.presence(self.now(), online=False))
+        return mqtt5.Will(uplink_topic(self.vin, Uplink.PRESENCE), payload=payload, qos=mqtt5.QoS.AT_LEAST_ONCE)
+
+    def _begin(self, again: list[object]) -> None:
+        """Say hello, and send what is owed; `again` are the tokens of what the session has sent again already."""
+        self._say_presence(online=True)
         self.tally.connections += 1
         self.unreceipted.all_due()
+        for token in again:
+            if isinstance(token, str):
+                self.unreceipted.sent(token, self._loop.time())
+                self.tally.urgent_resent += 1
         if self.tally.connections > 1 and len(self.unreceipted):
             self._notify(f"{self.vin} is back; sends {len(self.unreceipted)} unreceipted again")
         self._connected.set()
+        self._deliver()
 
-    async def _publish(self, client: aiomqtt.Client, kind: Uplink, payload: bytes) -> None:
-        await client.publish(uplink_topic(self.vin, kind), payload, qos=1, retain=False)
+    def _say_presence(self, *, online: bool) -> None:
+        payload = messages.payload_of(messages.presence(self.now(), online=online))
+        self._session.publish(uplink_topic(self.vin, Uplink.PRESENCE), payload)
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen(client))
-            tasks.create_task(self._deliver(client))
-
-    async def _deliver(self, client: aiomqtt.Client) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._work.clear()
-            for kept in self.unreceipted.due(loop.time()):
-                if kept.attempts:
-                    self.tally.urgent_resent += 1
-                    self._notify(f"{self.vin} sends {kept.kind} {kept.message_id} again (attempt {kept.attempts + 1})")
-                self.unreceipted.sent(kept.message_id, loop.time())
-                await self._publish(client, kept.kind, kept.payload)
-            if self._samples:
-                await self._deliver_sample(client)
-            _raise_lost_cancellation()
-            if not self._samples:
-                await self._wait_for_work()
-
-    async def _deliver_sample(self, client: aiomqtt.Client) -> None:
-        sample = self._samples.popleft()
-        try:
-            await self._publish(client, Uplink.STATUS, sample)
-        except (aiomqtt.MqttError, asyncio.CancelledError):
-            self._samples.appendleft(sample)
-            raise
-        self.tally.status_sent += 1
-        self._note_settled()
-
-    async def _wait_for_work(self) -> None:
+    def _deliver(self) -> None:
+        """Send what is due: urgent messages at once, and one status sample, so that an urgent one waits for no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._connected.is_set():
+            return
+        for kept in self.unreceipted.due(self._loop.time()):
+            if kept.attempts:
+                self.tally.urgent_resent += 1
+                self._notify(f"{self.vin} sends {kept.kind} {kept.message_id} again (attempt {kept.attempts + 1})")
+            self.unreceipted.sent(kept.message_id, self._loop.time())
+            self._session.publish(uplink_topic(self.vin, kept.kind), kept.payload, kept.message_id)
+        if self._sampling is None and self._samples:
+            self._sampling = self._samples.popleft()
+            self._session.publish(uplink_topic(self.vin, Uplink.STATUS), self._sampling.payload, self._sampling)
         due_s = self.unreceipted.next_due_s()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(due_s):
-                await self._work.wait()
+        if due_s is not None:
+            self._timer = self._loop.call_at(due_s, self._deliver)
 
-    async def _listen(self, client: aiomqtt.Client) -> None:
-        async for message in client.messages:
-            kind = message.topic.value.rpartition("/")[2]
-            try:
-                expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
-                self._hear(Downlink(kind), message.payload, expiry_s)
-            except ValueError as error:  # pydantic's ValidationError is one
-                self._notify(f"{self.vin} cannot read {message.topic.value}: {error}")
+    def _confirmed(self, token: object, accepted: bool, _took_s: float) -> None:  # noqa: FBT001 - the session's callback
+        if token is self._sampling and self._sampling is not None:
+            if accepted:
+                self.tally.status_sent += 1
+                self.tally.puback_s.add(self._loop.time() - self._sampling.at_s)
+            else:
+                self.tally.status_given_up += 1
+                self._notify(f"{self.vin} the broker refused a status sample")
+            self._sampling = None
+            self._note_settled()
+            self._deliver()
+
+    def _listen(self, heard: Heard) -> None:
+        try:
+            self._hear(Downlink(heard.topic.rpartition("/")[2]), heard.payload, heard.expiry_s)
+        except ValueError as error:  # pydantic's ValidationError is one
+            self._notify(f"{self.vin} cannot read {heard.topic}: {error}")
 
     def _hear(self, kind: Downlink, payload: bytes, expiry_s: int | None) -> None:
         match kind:
@@ -266,17 +283,21 @@ class Tcu:
             return
         kept = self.unreceipted.settle(receipt.message_id)
         if kept is None:
+            self.tally.receipts_again += 1
             return
         self.tally.receipts[receipt.result] += 1
         self._note_settled()
         if receipt.result is ReceiptResult.QUARANTINED:
             self._notify(f"{self.vin} QUARANTINED: the server could not use {kept.kind} {kept.message_id}")
-        waiting = self._receipts.pop(receipt.message_id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(Arrival(receipt, asyncio.get_running_loop().time()))
+        sent = self._sent.pop(receipt.message_id, None)
+        if sent is not None:
+            now_s = self._loop.time()
+            self.tally.receipt_s.add(now_s - sent.at_s)
+            if not sent.receipt.done():
+                sent.receipt.set_result(Arrival(receipt, now_s))
 
     def _note_settled(self) -> None:
-        if not self._samples and not len(self.unreceipted):
+        if self._sampling is None and not self._samples and not len(self.unreceipted):
             self._settled.set()
 
     def _obey(self, command: CommandMessage, expiry_s: int | None) -> None:
@@ -301,22 +322,3 @@ class Tcu:
     def _acknowledge(self, command: CommandMessage, done: Obeyed) -> None:
         for status in (AckStatus.ACCEPTED, done.status) if done.reason is None else (done.status,):
             self.send(Uplink.COMMAND_ACK, messages.command_ack(command.command_id, status, self.now(), done.reason))
-
-    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
-        # A clean DISCONNECT makes the broker discard the will (MQTT 5 §3.14.4), so the vehicle says it itself.
-        goodbye = messages.payload_of(messages.presence(self.now(), online=False))
-        with suppress(aiomqtt.MqttError):
-            await client.publish(uplink_topic(self.vin, Uplink.PRESENCE), goodbye, qos=1, timeout=_GOODBYE_S)
-
-
-def _first_of(errors: BaseExceptionGroup[BaseException]) -> str:
-    first = errors.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else str(first)
-
-
-def _raise_lost_cancellation() -> None:
-    # A cancellation in the moment of a PUBACK is lost in Python 3.11's wait_for, which aiomqtt uses
-    # (python/cpython#86296), but it is counted.
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -1,10 +1,9 @@
-"""The simulator's parts that need no network: driving, messages, kept messages, waiting, time, settings."""
+"""The simulator's parts that need no network: messages, kept messages, waiting, time, latencies, settings."""
 
 import asyncio
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -21,11 +20,12 @@ from schemas.demo import DEMO_FLEET_VINS, fleet_vin
 from schemas.rsa import RsaMessage
 from schemas.sos import SosMessage
 from schemas.topics import Uplink
-from schemas.vehicle import EngineEvent, EngineMessage, EngineStatus, PresenceMessage, StatusMessage, TransmissionStatus
+from schemas.vehicle import EngineEvent, EngineMessage, PresenceMessage, StatusMessage
 from simulator import driving, messages
 from simulator.__main__ import app
 from simulator.clock import server_time
-from simulator.driving import Moment
+from simulator.fleet import FleetReport
+from simulator.latencies import Latencies
 from simulator.seen import Seen
 from simulator.settings import SetupMissing, certificates_of, load_settings
 from simulator.unreceipted import UnreceiptedStore
@@ -35,85 +35,10 @@ COMMAND_ID = "00000000-0000-4000-8000-000000000001"
 VARIABLES = ("API_URL", "MQTT_HOST", "MQTT_PORT", "MQTT_CA", "PKI_DIR", "DEMO_TOKEN")
 
 seeds = st.integers(min_value=0, max_value=2**32)
-durations_s = st.floats(min_value=5, max_value=400)
-steps_s = st.floats(min_value=0.2, max_value=5)
 
 
 def seeded(seed: int) -> Random:
     return Random(seed)
-
-
-def a_trip(seed: int, duration_s: float = 60.0, step_s: float = 1.0) -> list[Moment]:
-    rng = seeded(seed)
-    return list(driving.trip(rng, driving.parked_somewhere(rng), duration_s=duration_s, step_s=step_s))
-
-
-# -- Driving
-
-
-@given(seeds, durations_s, steps_s)
-def test_a_trip_begins_and_ends_standing_still_with_its_engine_events(
-    seed: int, duration_s: float, step_s: float
-) -> None:
-    first, *between, last = a_trip(seed, duration_s, step_s)
-    assert (first.event, last.event) == (EngineEvent.START, EngineEvent.STOP)
-    assert first.state.speed_kph == 0
-    assert between[-1].state.speed_kph == pytest.approx(0, abs=0.001)
-    assert all(moment.event is None for moment in between)
-    assert all(moment.state.engine_status is EngineStatus.ON for moment in between)
-    assert all(moment.state.transmission_status is TransmissionStatus.DRIVE for moment in between)
-    assert last.state.engine_status is EngineStatus.OFF
-    assert last.state.transmission_status is TransmissionStatus.PARK
-
-
-@given(seeds, durations_s, steps_s)
-def test_the_odometer_grows_by_speed_times_time(seed: int, duration_s: float, step_s: float) -> None:
-    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
-        hours = (after.elapsed_s - before.elapsed_s) / 3600
-        driven_km = (before.state.speed_kph + after.state.speed_kph) / 2 * hours
-        assert after.state.odometer_km - before.state.odometer_km == pytest.approx(driven_km, abs=1e-6)
-
-
-@given(seeds, durations_s, steps_s)
-def test_the_position_moves_as_far_as_the_odometer_and_along_the_heading(
-    seed: int, duration_s: float, step_s: float
-) -> None:
-    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
-        north_km = (after.state.latitude - before.state.latitude) * 111.32
-        east_km = (after.state.longitude - before.state.longitude) * 111.32
-        east_km *= math.cos(math.radians(before.state.latitude))
-        driven_km = after.state.odometer_km - before.state.odometer_km
-        assert math.hypot(north_km, east_km) == pytest.approx(driven_km, abs=1e-6)
-        if driven_km > 0.001:
-            bearing = math.degrees(math.atan2(east_km, north_km)) % 360
-            turn = (bearing - after.state.heading + 180) % 360 - 180
-            assert turn == pytest.approx(0, abs=0.01)
-
-
-@given(seeds, durations_s, steps_s)
-def test_speed_changes_no_faster_than_a_car_can(seed: int, duration_s: float, step_s: float) -> None:
-    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
-        change_mps2 = (after.state.speed_kph - before.state.speed_kph) / 3.6 / step_s
-        assert -3.001 <= change_mps2 <= 2.501
-        assert 0 <= after.state.speed_kph <= 100.001
-
-
-@given(seeds, durations_s, steps_s)
-def test_fuel_only_falls_and_the_battery_is_charged_while_the_engine_runs(
-    seed: int, duration_s: float, step_s: float
-) -> None:
-    for before, after in pairwise(a_trip(seed, duration_s, step_s)):
-        assert after.state.fuel_level <= before.state.fuel_level
-        running = after.state.engine_status is EngineStatus.ON
-        assert (after.state.battery_voltage > 13.5) is running
-
-
-def test_a_trip_of_a_minute_goes_somewhere() -> None:
-    moments = a_trip(seed=7)
-    assert len(moments) == 61
-    assert moments[-1].elapsed_s == 60
-    assert 0.3 < moments[-1].state.odometer_km - moments[0].state.odometer_km < 1.5
-    assert max(moment.state.speed_kph for moment in moments) > 30
 
 
 # -- Repeatability
@@ -139,7 +64,7 @@ def test_a_birth_message_has_an_id_of_its_own_each_time() -> None:
 
 def every_message(seed: int) -> list[tuple[BaseModel, type[BaseModel]]]:
     rng = seeded(seed)
-    moving = a_trip(seed)[30].state
+    moving = [moment.state for moment in driving.trip(rng, driving.parked_somewhere(rng), duration_s=60)][30]
     calls = [
         messages.call(rng, status, AT, cid="SOS_20260307_001", session_id="CALL-1", duration_s=3, battery_voltage=12.5)
         for status in CallStatus
@@ -289,6 +214,53 @@ def test_the_server_s_time_is_when_the_command_was_issued_plus_what_it_waited(
     assert server_time(command, expiry_s) == expected
 
 
+# -- Latencies
+
+
+@given(st.lists(st.floats(min_value=0.0001, max_value=100), min_size=1))
+def test_a_percentile_is_exact_to_two_per_cent(durations_s: list[float]) -> None:
+    latencies = Latencies()
+    for duration_s in durations_s:
+        latencies.add(duration_s)
+    assert len(latencies) == len(durations_s)
+    ordered = sorted(durations_s)
+    for percent in (50, 99, 100):
+        exact_ms = 1000 * ordered[math.ceil(len(ordered) * percent / 100) - 1]
+        assert latencies.percentile_ms(percent) == pytest.approx(exact_ms, rel=0.02)
+
+
+def test_latencies_add_up_and_none_is_no_latency() -> None:
+    one, other = Latencies(), Latencies()
+    assert one.percentile_ms(50) is None
+    one.add(0.001)
+    other.add(1.0)
+    one.update(other)
+    assert len(one) == 2
+    assert one.percentile_ms(99) == pytest.approx(1000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "cpu_share", "waiting", "given_up", "limit"),
+    [
+        (0.01, 0.5, 0, 0, "none"),
+        (0.01, 0.99, 0, 0, "none"),
+        (0.6, 0.99, 0, 0, "the simulator"),
+        (0.6, 0.3, 500, 0, "the machine"),
+        (0.01, 0.3, 500, 0, "the broker"),
+        (0.01, 0.3, 0, 1, "the broker"),
+    ],
+)
+def test_a_fleet_tells_its_own_limit_from_that_of_the_backend(
+    late_s: float, cpu_share: float, waiting: int, given_up: int, limit: str
+) -> None:
+    report = FleetReport(
+        vehicles=100, rate_per_s=1, cpu_share=cpu_share, status_waiting=waiting, status_given_up=given_up
+    )
+    for _ in range(100):
+        report.late_s.add(late_s)
+    assert report.limit.startswith(limit)
+
+
 # -- Set-up
 
 
@@ -327,6 +299,8 @@ def test_a_missing_certificate_is_answered_with_the_command_that_issues_it(
     vins = [fleet_vin(1), fleet_vin(2), fleet_vin(3)]
     with pytest.raises(SetupMissing, match=f"tcu vehicle add {fleet_vin(2)} {fleet_vin(3)}$"):
         certificates_of(load_settings(), vins)
+    with pytest.raises(SetupMissing, match=r"tcu vehicle add \$\(printf 'KMHFLEET%09d ' \$\(seq 2 2000\)\)$"):
+        certificates_of(load_settings(), [fleet_vin(number) for number in range(1, 2001)])
 
 
 @pytest.mark.parametrize("command", [[], ["story"], ["fleet"], ["demo"]])
