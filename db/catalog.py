@@ -9,7 +9,7 @@ _SQL = statements("catalog")
 
 
 def describe(conn: Connection) -> str:
-    """Return every table and view as Markdown: columns, constraints, indexes, and what analysts may read."""
+    """Return tables, views and functions as Markdown: columns, constraints, indexes, and what analysts may read."""
     intervals = {row[0]: f"{row[2]} of `{row[1]}`" for row in conn.execute(_SQL["dimensions"])}
     lines = ["# Schema", "", "Written by `tcu schema`; a test holds it against a migrated empty database.", ""]
     for oid, name, kind, comment in conn.execute(_SQL["relations"]).fetchall():
@@ -19,7 +19,9 @@ def describe(conn: Connection) -> str:
         rules = [row[0] for row in conn.execute(_SQL["constraints"], {"relation": oid})]
         rules += [row[0] for row in conn.execute(_SQL["indexes"], {"relation": oid})]
         lines += ["", *(f"- `{rule}`" for rule in rules), *([""] if rules else [])]
-    lines += ["## Role `analyst`", "", "May read, and nothing else:", ""]
+    lines += ["## Functions", ""]
+    lines += [f"- `{name}`: {' '.join((comment or '').split())}" for name, comment in conn.execute(_SQL["functions"])]
+    lines += ["", "## Role `analyst`", "", "May read, and nothing else:", ""]
     for name, whole, columns in conn.execute(_SQL["readable"]):
         if whole:
             lines.append(f"- `{name}`")

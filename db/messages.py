@@ -1,6 +1,6 @@
 """Which messages have been stored, and the quarantine of those that could not be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -53,6 +53,19 @@ def claim(conn: Connection, claims: Sequence[Claim]) -> set[tuple[str, UUID]]:
         },
     ).fetchall()
     return {(vin, message_id) for vin, message_id in rows}
+
+
+def note_second(conn: Connection, counts: Mapping[tuple[str, str], int], *, received_at: datetime) -> None:
+    """Note how many messages of each (VIN, kind) came again and had no second effect."""
+    conn.execute(
+        _SQL["note_second"],
+        {
+            "vins": [vin for vin, _ in counts],
+            "kinds": [kind for _, kind in counts],
+            "messages": list(counts.values()),
+            "received_at": received_at,
+        },
+    )
 
 
 def give_back(conn: Connection, *, vin: str, message_id: UUID) -> None:

@@ -32,6 +32,11 @@ ALTER ROLE tcu_analyst SET statement_timeout = '60s';
 ALTER ROLE tcu_analyst SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE tcu_analyst SET lock_timeout = '1s';
 ALTER ROLE tcu_analyst SET default_transaction_read_only = on;
+ALTER ROLE tcu_analyst SET search_path = analytics, public;
+-- One core and little memory for each query; what is larger is sorted on disk, within a bound.
+ALTER ROLE tcu_analyst SET max_parallel_workers_per_gather = 0;
+ALTER ROLE tcu_analyst SET work_mem = '32MB';
+ALTER ROLE tcu_analyst SET temp_file_limit = '4GB';
 GRANT analyst TO tcu_analyst;
 \if :{?owner_password}
 ALTER ROLE tcu_owner PASSWORD :'owner_password';
@@ -51,17 +56,18 @@ SELECT format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO tcu_service', current_
 SELECT format('GRANT CONNECT ON DATABASE %I TO analyst', current_database()) \gexec
 ALTER SCHEMA public OWNER TO tcu_owner;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+SELECT 'ALTER SCHEMA analytics OWNER TO tcu_owner' WHERE to_regnamespace('analytics') IS NOT NULL \gexec
 
 -- What was made by another role before there was an owner; what belongs to the extension stays its own.
-SELECT format('ALTER TABLE public.%I OWNER TO tcu_owner', relname)
+SELECT format('ALTER TABLE %s OWNER TO tcu_owner', c.oid::regclass)
 FROM pg_class c
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+WHERE relnamespace IN ('public'::regnamespace, to_regnamespace('analytics')) AND relkind IN ('r', 'p', 'v', 'm')
   AND relowner <> 'tcu_owner'::regrole
   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 ORDER BY relkind, relname \gexec
 SELECT format('ALTER FUNCTION %s OWNER TO tcu_owner', p.oid::regprocedure)
 FROM pg_proc p
-WHERE pronamespace = 'public'::regnamespace AND proowner <> 'tcu_owner'::regrole
+WHERE pronamespace IN ('public'::regnamespace, to_regnamespace('analytics')) AND proowner <> 'tcu_owner'::regrole
   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e')
 ORDER BY p.oid \gexec
 COMMIT;

@@ -71,7 +71,8 @@ def store_status(conn: Connection, rows: Sequence[StatusRow]) -> int:
     except psycopg.errors.UniqueViolation:
         conn.execute(_SQL["create_staging"])
         _copy(conn, _SQL["copy_staging"], rows)
-        return conn.execute(_SQL["merge_staging"]).rowcount
+        row = conn.execute(_SQL["merge_staging"]).fetchone()
+        return int(row[0]) if row else 0
 
 
 def _copy(conn: Connection, statement: bytes, rows: Sequence[StatusRow]) -> int:

@@ -1,5 +1,6 @@
 """THE path: a batch of messages becomes rows, incidents and events in one transaction."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -79,6 +80,7 @@ def store(
             telemetry.store_status(conn, rows)
             note_status(conn, rows, engines if engines is not None else {}, now=now)
         if done:
+            _note_second(conn, [outcome for _, outcome in done], now=now)
             judge_curfews(conn, _sights(done), now=now)
             _sync_clocks(conn, [step for step, _ in done], now=now)
     if not done:
@@ -198,6 +200,15 @@ def _act(conn: Connection, step: Decoded, received: Received, now: datetime) -> 
             return _acknowledge(conn, step, message, now)
         case _:
             raise TypeError(f"no step for {type(step.message).__name__}")
+
+
+def _note_second(conn: Connection, outcomes: Sequence[Outcome], *, now: datetime) -> None:
+    """Count the second deliveries for the analysts; of status with a time of its own, its storing does."""
+    again = Counter(
+        (one.vin, str(one.kind)) for one in outcomes if one.result is ReceiptResult.DUPLICATE and one.vin is not None
+    )
+    if again:
+        messages.note_second(conn, again, received_at=now)
 
 
 def _is_new_press(conn: Connection, step: DecodedSos, kind: str | None, cid: str | None) -> bool:

@@ -28,6 +28,7 @@ class Terms:
     webhook_deliveries: timedelta = timedelta(days=30)
     system_tests: timedelta = timedelta(days=90)
     received_messages: timedelta = LATE_MAX + timedelta(days=1)
+    second_deliveries: timedelta = timedelta(days=90)
     events: timedelta = REPLAY_SPAN
     idempotent_answers: timedelta = idempotency.KEPT
     operations_samples: timedelta = timedelta(days=1)

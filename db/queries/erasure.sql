@@ -37,6 +37,9 @@ SELECT FROM generate_series(1, audit_forget_vehicle(%(vin)s, %(cids)s::text[]));
 -- name: received_messages
 DELETE FROM received_messages WHERE vin = %(vin)s;
 
+-- name: second_deliveries
+DELETE FROM second_deliveries WHERE vin = %(vin)s;
+
 -- name: voice_calls
 DELETE FROM voice_calls WHERE cid = ANY(%(cids)s);
 

@@ -72,6 +72,9 @@ ORDER BY quarantine_id;
 -- name: received_messages
 SELECT to_jsonb(t) FROM received_messages t WHERE vin = %(vin)s ORDER BY received_at;
 
+-- name: second_deliveries
+SELECT to_jsonb(t) FROM second_deliveries t WHERE vin = %(vin)s ORDER BY delivery_id;
+
 -- name: api_keys
 SELECT to_jsonb(t) - 'key_hash' FROM api_keys t WHERE %(vin)s = ANY(vins) ORDER BY key_id;
 

@@ -9,6 +9,12 @@ ORDER BY vin, message_id, place
 ON CONFLICT (vin, message_id) DO NOTHING
 RETURNING vin, message_id;
 
+-- name: note_second
+-- What came again and had no second effect.
+INSERT INTO second_deliveries (vin, kind, received_at, messages)
+SELECT vin, kind, %(received_at)s, messages
+FROM unnest(%(vins)s::text[], %(kinds)s::text[], %(messages)s::integer[]) AS again (vin, kind, messages);
+
 -- name: give_back
 -- The message was quarantined after all: its replay must not look like a second delivery.
 DELETE FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;

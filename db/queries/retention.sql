@@ -36,6 +36,11 @@ DELETE FROM received_messages WHERE (vin, message_id) IN (
     SELECT vin, message_id FROM received_messages WHERE received_at < %(before)s
     ORDER BY received_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
 
+-- name: second_deliveries
+-- Nobody but this job takes rows away, and nobody changes any.
+DELETE FROM second_deliveries WHERE delivery_id IN (
+    SELECT delivery_id FROM second_deliveries WHERE received_at < %(before)s ORDER BY received_at LIMIT %(limit)s);
+
 -- name: events
 -- The oldest by number, which is the order they were written in but for moments, so that no index on the time is needed.
 -- The newest stays: the next number follows it. What has no number yet stays too.

@@ -13,13 +13,26 @@ COPY staged_status (vin, message_id, occurred_at, received_at, clock_suspect, la
 FROM STDIN (FORMAT binary);
 
 -- name: merge_staging
--- QoS 1 may deliver a message twice, also within one batch.
-INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect, latitude, longitude, accuracy_m,
-    heading_deg, speed_kph, odometer_km, battery_voltage, fuel_level, engine_status, transmission_status, drivable, dtc_codes)
-SELECT vin, message_id, occurred_at, received_at, clock_suspect, latitude, longitude, accuracy_m,
-    heading_deg, speed_kph, odometer_km, battery_voltage, fuel_level, engine_status, transmission_status, drivable, dtc_codes
-FROM staged_status
-ON CONFLICT (vin, occurred_at, message_id) DO NOTHING;
+-- QoS 1 may deliver a message twice, also within one batch; how often each vehicle's did is noted. Returns how many were new.
+WITH stored AS (
+    INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect, latitude, longitude, accuracy_m,
+        heading_deg, speed_kph, odometer_km, battery_voltage, fuel_level, engine_status, transmission_status, drivable,
+        dtc_codes)
+    SELECT vin, message_id, occurred_at, received_at, clock_suspect, latitude, longitude, accuracy_m,
+        heading_deg, speed_kph, odometer_km, battery_voltage, fuel_level, engine_status, transmission_status, drivable,
+        dtc_codes
+    FROM staged_status
+    ON CONFLICT (vin, occurred_at, message_id) DO NOTHING
+    RETURNING vin
+), fresh AS (
+    SELECT vin, count(*) AS messages FROM stored GROUP BY vin
+), noted AS (
+    INSERT INTO second_deliveries (vin, kind, received_at, messages)
+    SELECT s.vin, 'status', max(s.received_at), count(*) - coalesce(max(f.messages), 0)
+    FROM staged_status s LEFT JOIN fresh f ON f.vin = s.vin
+    GROUP BY s.vin HAVING count(*) > coalesce(max(f.messages), 0)
+)
+SELECT count(*) FROM stored;
 
 -- name: insert_engine_event
 INSERT INTO engine_events (vin, message_id, occurred_at, received_at, clock_suspect, event, latitude, longitude, odometer_km)

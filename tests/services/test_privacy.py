@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 
 from admin.__main__ import app
 from db import curfew, events, privacy
+from db.errors import DatabaseError
 from db.events import NewEvent
 from db.pool import Connection, connect
+from db.statements import statements
 from ingest.inbox import Received
 from ingest.pipeline import store
 from rules import erasure
@@ -26,6 +28,7 @@ from rules.errors import ConflictError, NotFoundError
 from schemas.topics import Uplink, uplink_topic
 from stack.broker import Broker
 from stack.places import free_port
+from stack.postgres import ANALYST, Postgres
 from stack.server import Server, wait_until
 from tests import marked
 from tests.api import BASE, KEY_SECRET, OPERATOR, OTHER_VIN, Api, seed, serving
@@ -56,6 +59,7 @@ def lived(api: Api, conn: Connection) -> Connection:
     sent = marked.messages()
     hear(api.database_url, *sent[:6])
     hear(api.database_url, *sent[6:])
+    hear(api.database_url, sent[5])  # once more
     hear(api.database_url, (Uplink.SOS, body()), (Uplink.STATUS, body(speedKph=1)), vin=OTHER_VIN)
     stray = Received("tcu/v1/nobody/up/sos", f'{{"phone": "{PHONE}"'.encode(), datetime.now(UTC))
     with connect(api.database_url, name="tests", autocommit=True) as lane:
@@ -93,6 +97,41 @@ def found(conn: Connection, needle: str) -> dict[str, int]:
         if row is not None and row[0]:
             counts[table] = row[0]
     return counts
+
+
+def test_analysts_read_no_name_number_text_or_exact_place(
+    lived: Connection, postgres_server: Postgres, database_url: str
+) -> None:
+    readable = lived.execute(statements("catalog")["readable"]).fetchall()
+    url = postgres_server.database_url(database_url.rpartition("/")[2], role=ANALYST)
+    found: dict[str, str] = {}
+    with connect(url, name="tests") as analyst:
+        for name, _, columns in readable:
+            for column in columns or ():
+                schema, _, relation = name.rpartition(".")
+                query = sql.SQL("SELECT coalesce(string_agg({}::text, ' '), '') FROM {}").format(
+                    sql.Identifier(column), sql.Identifier(schema or "public", relation)
+                )
+                row = analyst.execute(query).fetchone()
+                assert row is not None
+                found[f"{name}.{column}"] = row[0]
+        for (chunk,) in lived.execute("SELECT show_chunks('vehicle_status')::text").fetchall():
+            with pytest.raises(DatabaseError, match="permission denied"), analyst.transaction():
+                analyst.execute(f"SELECT latitude FROM {chunk}".encode())  # noqa: S608 - as the catalog names it
+    assert VIN in found["analytics.trips.vin"] + found["analytics.status.vin"]
+    assert "37.53" in found["analytics.status.latitude"].split()
+    assert {place: needle for place, text in found.items() for needle in PERSONAL if needle in text} == {}
+    words = {place for place, text in found.items() if NAME.split()[0] in text or PHONE[-4:] in text}
+    assert words == set()
+
+
+def test_analysts_see_no_place_of_a_vehicle_that_withholds_it(lived: Connection) -> None:
+    places = "SELECT count(latitude) + count(longitude) FROM analytics.{} WHERE vin = %s"
+    trips = "SELECT count(start_latitude) + count(end_longitude) FROM analytics.trips WHERE vin = %s"
+    asked = [*(places.format(view) for view in ("status", "engine_events", "incidents")), trips]
+    assert all(lived.execute(query.encode(), (VIN,)).fetchone() != (0,) for query in asked)
+    lived.execute("UPDATE vehicles SET location_withheld = true WHERE vin = %s", (VIN,))
+    assert [lived.execute(query.encode(), (VIN,)).fetchone() for query in asked] == [(0,)] * 4
 
 
 def test_erased_a_vehicle_is_in_no_table_and_chunk_but_as_figures(lived: Connection) -> None:

@@ -37,6 +37,8 @@ WRITTEN = {
     "audit": "INSERT INTO audit (at, who, action, request) VALUES (%(at)s, 'key:1', 'READ_VEHICLE', 'GET /')",
     "received_messages": "INSERT INTO received_messages (vin, message_id, kind, received_at)"
     " VALUES (%(vin)s, %(id)s, 'engine', %(at)s)",
+    "second_deliveries": "INSERT INTO second_deliveries (vin, kind, received_at, messages)"
+    " VALUES (%(vin)s, 'status', %(at)s, 1)",
     "events": "INSERT INTO events (sequence, service, type, priority, vin, occurred_at, data, appended_at)"
     " SELECT coalesce(max(sequence), 0) + 1, 'SOS', 'T', 'LOW', %(vin)s, %(at)s, '{}', %(at)s FROM events",
     "idempotent_answers": "INSERT INTO idempotent_answers (request_hash, fingerprint, status, media_type, body,"

@@ -21,6 +21,7 @@ FEWER = {
     "sos_timeline": {"SELECT", "INSERT", "DELETE"},
     "rsa_timeline": {"SELECT", "INSERT", "DELETE"},
     "consents": {"SELECT", "INSERT", "DELETE"},
+    "second_deliveries": {"SELECT", "INSERT", "DELETE"},
     "audit": {"SELECT", "INSERT"},
     "erased_incidents": {"SELECT", "INSERT"},
     "erasure_certificates": {"SELECT", "INSERT", "UPDATE"},
@@ -130,6 +131,9 @@ def test_an_analyst_reads_figures_and_no_names_within_bounds(postgres_server: Po
         conn.execute("SELECT vin, speed_kph FROM vehicle_status")
         bounds = [conn.execute(f"SHOW {bound}".encode()).fetchone() for bound in ("statement_timeout", "lock_timeout")]
         assert bounds == [("1min",), ("1s",)]
+        slow = [conn.execute(f"SHOW {bound}".encode()).fetchone() for bound in (
+            "max_parallel_workers_per_gather", "work_mem", "temp_file_limit", "search_path")]  # fmt: skip
+        assert slow == [("0",), ("32MB",), ("4GB",), ("analytics, public",)]
         conn.execute("SET default_transaction_read_only = off")  # which is a bound for mistakes, not a right
         for refused in (
             "SELECT customer_name FROM vehicles",
@@ -137,9 +141,19 @@ def test_an_analyst_reads_figures_and_no_names_within_bounds(postgres_server: Po
             "SELECT key_hash FROM api_keys",
             "SELECT payload FROM quarantine",
             "DELETE FROM vehicle_status",
+            "SELECT latitude FROM vehicle_status",
+            "SELECT latitude FROM vehicle_state",
+            "SELECT longitude FROM sos_incidents",
+            "SELECT * FROM public.trips_between(now() - interval '1 day', now())",
+            "SET temp_file_limit = -1",
         ):
             with pytest.raises(DatabaseError, match="permission denied"):
                 conn.execute(refused.encode())
+    with psycopg.connect(url, autocommit=True, options="-c statement_timeout=200") as conn:
+        with pytest.raises(DatabaseError, match="statement timeout"):
+            conn.execute(
+                "SELECT pg_sleep(30) FROM status_by_day RIGHT JOIN vehicles USING (vin) UNION ALL SELECT pg_sleep(30)"
+            )
         others = [psycopg.connect(url) for _ in range(4)]
         with pytest.raises(DatabaseError, match="too many connections"):
             psycopg.connect(url)
