@@ -1,9 +1,9 @@
-"""`tcu-sim`: play a vehicle's stories, run a fleet, or show the demo."""
+"""`tcu-sim`: play a vehicle's stories, run a fleet, record and replay, or show the demo."""
 
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from random import Random, SystemRandom
@@ -18,12 +18,16 @@ from simulator.fleet import FleetPlan, run_fleet
 from simulator.garage import Garage
 from simulator.habits import Traffic
 from simulator.public_api import PublicApi
+from simulator.record import record
+from simulator.replay import Times, prepared, recast, replay
 from simulator.report import Report
+from simulator.session import SessionLost
 from simulator.settings import Settings, SetupMissing, broker_of, certificates_of, load_settings
 from simulator.stage import Stage
 from simulator.stopping import INTERRUPTED, run_until_stopped, unless_stopped
 from simulator.stories import STORIES, play
 from simulator.tcu import Unreachable
+from simulator.traces import BadTrace, read_trace
 from simulator.unreceipted import UnreceiptedStore
 
 _SETUP_MISSING = 2
@@ -42,6 +46,10 @@ tcu-sim story sos                     one SOS from the press to the closed incid
 tcu-sim story all --seed 7 --json     every story, the same each time, as JSON lines
 
 tcu-sim fleet --vehicles 20 --rate 2 --seconds 30
+
+tcu-sim record evening.jsonl          what vehicles say, as the broker sees it
+
+tcu-sim replay evening.jsonl          again, at any speed; CSV and GPX too
 
 tcu-sim demo --seconds 60             fleet and stories together, as `make demo` shows them
 """,
@@ -203,6 +211,98 @@ def fleet(
     _run(main)
 
 
+@app.command(name="record")
+def record_(
+    file: Annotated[Path, typer.Argument(help="What to write: a name that ends in .jsonl or .csv.", dir_okay=False)],
+    *,
+    seconds: Annotated[float | None, typer.Option(help="How long; without it until Ctrl-C.", min=1)] = None,
+    vin: Annotated[list[str] | None, typer.Option(help="Only this vehicle; may be given more than once.")] = None,
+) -> None:
+    """Record what vehicles say, as the broker sees it, for `replay`.
+
+    It listens with the worker's identity (services/ingest of the PKI), so it runs where the worker's key is. A trace
+    holds places and numbers of people: keep it as you keep the database.
+
+    A line has `at` (when the broker passed it on), `vin`, `kind` and `payload`; `payloadBase64` where that is no JSON
+    object. docs/simulator.md shows it.
+
+    [bold]Examples[/bold]
+
+    tcu-sim record evening.jsonl --seconds 600
+
+    tcu-sim record one.csv --vin KMHSH81C7LU123456
+    """
+    report = Report()
+
+    async def main(settings: Settings, stop: asyncio.Event) -> int:
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(seconds, stop.set)
+        counted = await record(settings, file, vins=frozenset(vin or ()), stop=stop, notify=report.notice)
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(counted.messages.items())) or "nothing"
+        report.notice(f"{told} of {len(counted.vehicles)} vehicles; {counted.unknown} on unknown topics left out")
+        return 0
+
+    _run(main)
+
+
+@app.command(name="replay")
+def replay_(
+    file: Annotated[Path, typer.Argument(help="A trace: .jsonl, .csv or .gpx.", exists=True, dir_okay=False)],
+    *,
+    as_: Annotated[
+        list[str] | None,
+        typer.Option("--as", help="OLD=NEW: another vehicle plays it; NEW alone for a trace of one, as any .gpx is."),
+    ] = None,
+    speed: Annotated[float, typer.Option(help="How many times as fast as it was.", min=0.01)] = 1.0,
+    times: Annotated[
+        Times,
+        typer.Option(
+            help="original: as they were, at most seven days ago. shifted: moved so that the last happens when it is "
+            "said, with new message ids."
+        ),
+    ] = Times.ORIGINAL,
+    seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Play a recorded trace again: the same trips, incidents and violations come of it.
+
+    The vehicles speak in the trace's order, send again what gets no receipt, and answer the commands that they get
+    now: recorded answers and presence are left out. With original times and vehicles, what the database has already
+    is told as DUPLICATE. A call names the press that it belongs to, whose incident has a new number.
+
+    Of a GPX file each segment with times is a drive: its points are status messages, between a start and a stop of the
+    engine. Exits with 1 if a message stayed without a receipt.
+
+    [bold]Examples[/bold]
+
+    tcu-sim replay evening.jsonl --speed 20 --times shifted
+
+    tcu-sim replay one.csv --as KMHSH81C7LU123456=KMHSH81C7LU123457
+
+    tcu-sim replay sunday.gpx --as KMHSH81C7LU123456 --times shifted --speed 60
+    """
+    report = Report(as_json=as_json)
+
+    async def main(settings: Settings, stop: asyncio.Event) -> int:
+        trace = recast(read_trace(file), as_ or ())
+        chosen = _chosen(seed, report) if times is Times.SHIFTED else 0
+        certificates = certificates_of(settings, sorted({said.vin for said in trace}))
+        garage = Garage(broker_of(settings), certificates, chosen, report.notice)
+        ready = prepared(trace, times=times, speed=speed, seed=chosen, now=datetime.now(UTC))
+        played = await replay(ready, garage, speed=speed, stop=stop, notify=report.notice)
+        report.counts(
+            "replay",
+            vehicles=played.vehicles,
+            sent=dict(sorted(played.sent.items())),
+            leftOut=dict(sorted(played.left_out.items())),
+            receipts=dict(sorted(played.receipts.items())),
+            unreceipted=played.unreceipted,
+        )
+        return 1 if played.unreceipted else 0
+
+    _run(main)
+
+
 @app.command()
 def demo(
     seconds: Annotated[
@@ -237,7 +337,7 @@ def _run(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, int]]) ->
     except SetupMissing as missing:
         typer.echo(f"tcu-sim: {missing}", err=True)
         status = _SETUP_MISSING
-    except Unreachable as error:
+    except (Unreachable, SessionLost, BadTrace) as error:
         typer.echo(f"tcu-sim: {error}", err=True)
         status = 1
     sys.exit(status)

@@ -129,6 +129,15 @@ class Report:
             f"samples late by {_ms(report.late_s, 99)} ms (p99) · processor {100 * report.cpu_share:.0f} %"
         )
 
+    def counts(self, kind: str, **counted: object) -> None:
+        """Write what a run has counted: one JSON line, or a line for each count."""
+        if self._as_json:
+            self._json(kind=kind, **counted)
+            return
+        for name, value in counted.items():
+            told = ", ".join(f"{count} {what}" for what, count in value.items()) if isinstance(value, dict) else value
+            self._console.print(f"{name}: {told or 0}", soft_wrap=True)
+
     def _json(self, **record: object) -> None:
         print_at = format_instant(datetime.now().astimezone())
         self._console.print(Text(json.dumps({"at": print_at, **record}, ensure_ascii=False)), soft_wrap=True)

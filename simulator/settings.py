@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     api_url: str
     mqtt_host: str
     mqtt_port: int
+    mqtt_services_port: int | None = None
     mqtt_ca: Path
     pki_dir: Path
     demo_token: SecretStr
@@ -62,6 +63,20 @@ def load_settings() -> Settings:
 def broker_of(settings: Settings) -> Broker:
     """Return the broker that the settings name."""
     return Broker(settings.mqtt_host, settings.mqtt_port, settings.mqtt_ca)
+
+
+def services_of(settings: Settings) -> tuple[Broker, Certificate]:
+    """Return where the broker listens for the backend's own processes, and the worker's certificate.
+
+    Raises SetupMissing where this machine has neither.
+    """
+    own = settings.pki_dir / "services" / "ingest"
+    certificate = Certificate(own.with_suffix(".crt"), own.with_suffix(".key"))
+    if settings.mqtt_services_port is None or not (certificate.crt.is_file() and certificate.key.is_file()):
+        raise SetupMissing(
+            f"recording needs TCU_MQTT_SERVICES_PORT and {certificate.crt}: run `make up`, then `. .run/env`"
+        )
+    return Broker(settings.mqtt_host, settings.mqtt_services_port, settings.mqtt_ca), certificate
 
 
 def certificates_of(settings: Settings, vins: Sequence[str]) -> dict[str, Certificate]:

@@ -157,10 +157,14 @@ class Tcu:
         """Keep an urgent message and send it until its receipt comes; return at once."""
         if isinstance(message, EngineMessage):
             self._engine_runs = message.event is EngineEvent.START
-        self.unreceipted.keep(message.message_id, kind, messages.payload_of(message))
+        return self.send_payload(kind, message.message_id, messages.payload_of(message))
+
+    def send_payload(self, kind: Uplink, message_id: str, payload: bytes) -> Sent:
+        """Do the same with a message that is written already."""
+        self.unreceipted.keep(message_id, kind, payload)
         self.tally.urgent_sent += 1
-        sent = Sent(message.message_id, self._loop.time(), self._loop.create_future())
-        self._sent[message.message_id] = sent
+        sent = Sent(message_id, self._loop.time(), self._loop.create_future())
+        self._sent[message_id] = sent
         self._settled.clear()
         self._deliver()
         return sent
@@ -168,12 +172,20 @@ class Tcu:
     def report(self, sample: StatusMessage) -> None:
         """Hand over a status sample: it goes out once, as soon as there is a connection and nothing urgent waits."""
         self._engine_runs = sample.engine_status in {EngineStatus.ON, EngineStatus.CRANKING}
+        self.report_payload(messages.payload_of(sample))
+
+    def report_payload(self, payload: bytes) -> None:
+        """Do the same with a sample that is written already."""
         if len(self._samples) >= SAMPLES_KEPT:
             self._samples.popleft()
             self.tally.status_given_up += 1
-        self._samples.append(_Sample(messages.payload_of(sample), self._loop.time()))
+        self._samples.append(_Sample(payload, self._loop.time()))
         self._settled.clear()
         self._deliver()
+
+    def say(self, kind: Uplink, payload: bytes) -> None:
+        """Send some bytes once, whatever they are; nothing is kept, and no receipt is waited for."""
+        self._session.publish(uplink_topic(self.vin, kind), payload)
 
     @property
     def samples_waiting(self) -> int:

@@ -27,6 +27,7 @@ def environment(broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path
         "TCU_API_URL": url,
         "TCU_MQTT_HOST": broker.host,
         "TCU_MQTT_PORT": str(broker.port),
+        "TCU_MQTT_SERVICES_PORT": str(broker.services_port),
         "TCU_MQTT_CA": str(broker.ca),
         "TCU_PKI_DIR": str(pki_dir),
         "TCU_DATABASE_URL": database_url,

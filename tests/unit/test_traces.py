@@ -1,0 +1,148 @@
+"""Traces: written, read again, recast, shifted, and made of GPX tracks."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.base import parse_instant
+from schemas.call import CallStatus
+from schemas.topics import Uplink
+from schemas.vehicle import EngineMessage, StatusMessage
+from simulator import driving, messages
+from simulator.replay import Times, prepared, recast
+from simulator.traces import BadTrace, Recorder, Said, read_trace
+
+AT = datetime(2026, 3, 7, 18, 30, tzinfo=UTC)
+VIN, OTHER, THIRD = "KMHSH81C7LU123456", "KMHSH81C7LU123457", "KMHSH81C7LU123458"
+
+
+def written(path: Path, trace: list[Said]) -> list[Said]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        recorder = Recorder(path, file)
+        for said in trace:
+            recorder.write(said)
+    return read_trace(path)
+
+
+def trace_of(*payloads: bytes, kind: Uplink = Uplink.STATUS, vin: str = VIN) -> list[Said]:
+    return [Said(AT + timedelta(seconds=number), vin, kind, payload) for number, payload in enumerate(payloads)]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_whatever_a_vehicle_says_is_read_as_it_was_written(suffix: str, tmp_path: Path) -> None:
+    odd = [b"", b"{", b"\xff\xfe", b"[1]", b"7", b'{"a": NaN}', b'{"a": "\\ud800"}', b'{"a":1e999}', '"é"'.encode()]
+    good = ['{"a": "é, \\"quoted\\",\\n"}'.encode(), b'{"n": [1, 2.5, null]}']
+    found = written(tmp_path / f"trace.{suffix}", trace_of(*odd, *good))
+    assert [said.payload for said in found[: len(odd)]] == odd
+    assert [json.loads(said.payload) for said in found[len(odd) :]] == [json.loads(payload) for payload in good]
+    assert [(said.at, said.vin, said.kind) for said in found] == [
+        (said.at, said.vin, said.kind) for said in trace_of(*odd, *good)
+    ]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_any_bytes_come_back(tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes]) -> None:
+    found = written(tmp_path_factory.mktemp("traces") / "trace.csv", trace_of(*payloads))
+    assert len(found) == len(payloads)
+    for said, payload in zip(found, payloads, strict=True):
+        assert said.payload == payload or json.loads(said.payload) == json.loads(payload)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("a.txt", "", "ends in .jsonl, .csv or .gpx"),
+        ("a.jsonl", "{", "Expecting property name"),
+        ("a.jsonl", "[]", "line 1: expected an object"),
+        ("a.jsonl", '{"at": "yesterday"}', "line 1: expected payload"),
+        ("a.jsonl", '{"at": "yesterday", "payload": {}}', "RFC 3339"),
+        ("a.jsonl", '{"at": "2026-03-07T18:30:00Z", "payload": {}, "vin": "IOQ", "kind": "sos"}', "vin: String"),
+        ("a.jsonl", f'{{"at": "2026-03-07T18:30:00Z", "payload": {{}}, "vin": "{VIN}", "kind": "x"}}', "'x' is not"),
+        ("a.csv", f"at,vin,kind,payload\n2026-03-07T18:30:00Z,{VIN},sos,\n", "row 1: expected payload"),
+        ("a.gpx", "<gpx", "a.gpx"),
+        ("a.gpx", '<gpx version="1.1" creator="x"/>', "two points with times"),
+    ],
+)
+def test_what_is_no_trace_is_told_with_its_line(name: str, text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadTrace, match=complaint):
+        read_trace(tmp_path / name)
+
+
+def test_another_vehicle_plays_a_role() -> None:
+    trace = trace_of(b"{}") + trace_of(b"{}", vin=OTHER)
+    assert [said.vin for said in recast(trace, [f"{VIN}={THIRD}"])] == [THIRD, OTHER]
+    assert [said.vin for said in recast(trace[:1], [THIRD])] == [THIRD]
+    with pytest.raises(BadTrace, match="expected OLD=NEW"):
+        recast(trace, [THIRD])
+
+
+def an_emergency() -> list[Said]:
+    rng = Random(1)
+    press = messages.sos_press(rng, AT)
+    call = messages.call(rng, CallStatus.CONNECTED, AT + timedelta(seconds=10), cid="SOS_20260307_004")
+    said = [(Uplink.SOS, press), (Uplink.SOS, press), (Uplink.CALL, call)]
+    return [
+        Said(AT + timedelta(seconds=10 * number), VIN, kind, messages.payload_of(message))
+        for number, (kind, message) in enumerate(said)
+    ]
+
+
+def test_original_times_stay_and_a_call_names_its_press() -> None:
+    trace = an_emergency()
+    ready = prepared(trace, times=Times.ORIGINAL, speed=1, seed=1, now=AT)
+    bodies = [json.loads(said.payload) for said in ready]
+    assert [json.loads(said.payload) for said in trace[:2]] == bodies[:2]
+    assert "cid" not in bodies[2]
+    assert bodies[2]["requestMessageId"] == bodies[0]["messageId"]
+
+
+def test_shifted_times_end_when_the_last_is_said_and_equal_ids_stay_equal() -> None:
+    now = AT + timedelta(days=100)
+    ready = prepared(an_emergency(), times=Times.SHIFTED, speed=10, seed=1, now=now)
+    bodies = [json.loads(said.payload) for said in ready]
+    # 20 s at ten times the speed end in 2 s; the call happened 10 s before it was said.
+    assert parse_instant(bodies[2]["timestamp"]) == now + timedelta(seconds=2 - 10)
+    assert parse_instant(bodies[0]["timestamp"]) == now + timedelta(seconds=2 - 20)
+    assert bodies[0]["customerConsent"]["timestamp"] == bodies[0]["timestamp"]
+    assert bodies[0]["messageId"] == bodies[1]["messageId"] == bodies[2]["requestMessageId"]
+    original = json.loads(an_emergency()[0].payload)["messageId"]
+    other = prepared(an_emergency(), times=Times.SHIFTED, speed=10, seed=2, now=now)
+    assert len({original, bodies[0]["messageId"], json.loads(other[0].payload)["messageId"]}) == 3
+
+
+def gpx(points: str) -> str:
+    return (
+        '<gpx version="1.1" creator="test" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>'
+        f"{points}</trkseg></trk></gpx>"
+    )
+
+
+def test_a_gpx_track_is_a_drive_whose_odometer_and_speed_follow_from_it(tmp_path: Path) -> None:
+    rng = Random(3)
+    moments = list(driving.trip(rng, driving.parked_somewhere(rng), duration_s=60))
+    points = "".join(
+        f'<trkpt lat="{moment.state.latitude}" lon="{moment.state.longitude}">'
+        f"<time>{(AT + timedelta(seconds=moment.elapsed_s)).isoformat()}</time></trkpt>"
+        for moment in moments
+    )
+    (tmp_path / "drive.gpx").write_text(gpx(points))
+    start, *samples, stop = read_trace(tmp_path / "drive.gpx")
+    assert (start.kind, stop.kind) == (Uplink.ENGINE, Uplink.ENGINE)
+    assert EngineMessage.model_validate_json(stop.payload).event == "STOP"
+    status = [StatusMessage.model_validate_json(said.payload) for said in samples]
+    assert len(status) == len(moments)
+    driven_km = moments[-1].state.odometer_km - moments[0].state.odometer_km
+    assert status[-1].odometer_km == pytest.approx(driven_km, rel=0.02)
+    assert max(sample.speed_kph or 0 for sample in status) == pytest.approx(
+        max(moment.state.speed_kph for moment in moments), rel=0.1
+    )
+    assert all(after.timestamp > before.timestamp for before, after in pairwise(status))
+    assert status[0].fuel_level is None  # no track tells it
+    assert read_trace(tmp_path / "drive.gpx")[5] == samples[4]
