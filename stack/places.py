@@ -18,6 +18,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PORTS = range(20_000, 32_000)
 """Below the range from which Linux takes ports for outgoing connections, so none of those gets in the way."""
 
+_TEMPORARY, _MEMORY = Path("/tmp"), Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of our own there
+_ROOM = 4 << 30
+"""Bytes: a few test clusters with their logs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -73,9 +77,13 @@ def secret(state: Path, name: str) -> str:
 
 
 @contextmanager
-def temporary_state() -> Iterator[Path]:
-    """Give a state directory that lasts as long as the block; pytest's own are closed to the servers' accounts."""
-    state = Path(tempfile.mkdtemp(prefix="tcu-", dir="/tmp"))
+def temporary_state(*, in_memory: bool = False) -> Iterator[Path]:
+    """Give a state directory that lasts as long as the block; pytest's own are closed to the servers' accounts.
+
+    `in_memory` wants it to outlast no power cut, so it lies in memory where there is room.
+    """
+    roomy = in_memory and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    state = Path(tempfile.mkdtemp(prefix="tcu-", dir=_MEMORY if roomy else _TEMPORARY))
     state.chmod(0o711)
     try:
         yield state

@@ -107,9 +107,9 @@ def _add_people(api: Api) -> None:
     api.add_key(TOKENS["guardian"], Role.GUARDIAN, vins=[VIN])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window; not for longer than its module, for it keeps an event loop running."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("no Chromium: `make browser` installs it")
