@@ -92,7 +92,7 @@ def get_trips(vin: ReadableVin, pool: Database, wanted: Wanted, from_: From = No
     return written.answer()
 
 
-@router.get("/latest", responses=documented(401, 404, 503), summary="Its latest state, and how old that is")
+@router.get("/latest", responses=documented(401, 404, 422, 503), summary="Its latest state, and how old that is")
 def get_latest(vin: ReadableVin, pool: Database) -> wire.LatestState:
     """The newest status and engine event by the vehicle's clock, and whether it is connected."""
     with pool.connection() as conn:
