@@ -4,6 +4,9 @@ An endpoint opens its one transaction itself (`with pool.connection() as conn`) 
 connection held from one threadpool job to the next would let waiting requests starve those that hold one.
 """
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Cookie, Depends, Path, Query, Request
@@ -12,7 +15,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api import access, limits
-from api.access import Action, Principal, UnauthenticatedError
+from api.access import URGENT, Action, Principal, UnauthenticatedError
 from api.audit import Decided, Recorded
 from api.resources import Resources
 from db import vehicles
@@ -33,17 +36,39 @@ async def resources(request: Request) -> Resources:
 Parts = Annotated[Resources, Depends(resources)]
 
 
-async def token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
-    """Return the bearer key or token. Raises UnauthenticatedError where there is none."""
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def principal(parts: Parts, request: Request, credentials: Bearer) -> Principal:
+    """Return who calls. Raises UnauthenticatedError, and LimitedError where the address did so too often."""
+    with _counting_strangers(parts, request):
+        return await _holder(parts, credentials)
+
+
+async def _holder(parts: Resources, credentials: HTTPAuthorizationCredentials | None) -> Principal:
     if credentials is None or not credentials.credentials:
         raise UnauthenticatedError("KEY_MISSING", "expected `Authorization: Bearer` with a key or token")
-    return credentials.credentials
-
-
-async def principal(parts: Parts, key: Annotated[str, Depends(token)]) -> Principal:
-    """Return who calls. Raises UnauthenticatedError."""
+    key = credentials.credentials
     seen = parts.key_ring.seen_lately(key)
     return await run_in_threadpool(parts.key_ring.ask, key) if seen is None else seen
+
+
+@contextmanager
+def _counting_strangers(parts: Resources, request: Request) -> Iterator[None]:
+    """Count who proves nothing by the address. Who does is never refused for what others of the address did.
+
+    Nor is anybody who asks for what an emergency needs: there a missing credential is told, however often.
+    """
+    try:
+        yield
+    except UnauthenticatedError:
+        urgent = any(rule.action in URGENT for rule in rules_of(request.scope["route"].dependant))
+        if not urgent:
+            address = request.client.host if request.client is not None else "unknown"
+            quota = parts.strangers.take(address, now_s=time.monotonic())
+            request.state.quota = quota
+            limits.check(quota)
+        raise
 
 
 async def pool(parts: Parts, request: Request) -> Recorded:
@@ -53,15 +78,17 @@ async def pool(parts: Parts, request: Request) -> Recorded:
 
 async def watcher(
     parts: Parts,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    request: Request,
+    credentials: Bearer,
     in_query: Annotated[str | None, Query(alias="ticket", description="from `POST /api/v1/stream-tickets`")] = None,
     in_cookie: Annotated[str | None, Cookie(alias=TICKET_COOKIE, include_in_schema=False)] = None,
 ) -> Principal:
-    """Return who calls for a stream, by key or token, or by a ticket. Raises UnauthenticatedError."""
+    """Return who calls for a stream, by key or token, or by a ticket. Raises as `principal` does."""
     ticket = in_query or in_cookie
-    if credentials is None and ticket is not None:
-        return await run_in_threadpool(parts.key_ring.redeem, ticket)
-    return await principal(parts, await token(credentials))
+    with _counting_strangers(parts, request):
+        if credentials is None and ticket is not None:
+            return await run_in_threadpool(parts.key_ring.redeem, ticket)
+        return await _holder(parts, credentials)
 
 
 Watcher = Annotated[Principal, Depends(watcher)]

@@ -1,12 +1,21 @@
-"""How much a caller may ask for in a minute: the same over all api processes, since it is counted in the database."""
+"""How much may be asked for in a minute: by a caller over all api processes, by a stranger's address in each."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from math import ceil
 
 from api.access import URGENT, Action, Principal
 from db import limits
 from db.pool import Pool
 from rules.errors import DomainError
+
+STRANGERS_PER_MINUTE = 600
+"""Requests of one address without a credential that counts."""
+_MINUTE_S = 60.0
+_ADDRESSES_MOST = 10_000
+_SITE_BITS = 64
+"""Of an IPv6 address; the rest is its owner's to choose."""
 
 
 class LimitedError(DomainError):
@@ -55,3 +64,32 @@ def check(quota: Quota) -> None:
             f"expected at most {quota.most} requests a minute",
             retry_after_s=max(1, ceil(quota.ends_in_s)),
         )
+
+
+class Strangers:
+    """How often each address has asked without a credential that counts, in its present minute and this process.
+
+    Not in the database: a flood would have it write a row for each request (decision 0026).
+    """
+
+    def __init__(self) -> None:
+        self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def take(self, address: str, *, now_s: float) -> Quota:
+        """Count the request and return what is left to its address."""
+        site = _site(address)
+        began_s, used = self._minutes.pop(site, (now_s, 0))
+        if now_s - began_s >= _MINUTE_S:
+            began_s, used = now_s, 0
+        self._minutes[site] = (began_s, used + 1)
+        while len(self._minutes) > _ADDRESSES_MOST:
+            self._minutes.popitem(last=False)
+        return Quota("strangers", STRANGERS_PER_MINUTE, used + 1, began_s + _MINUTE_S - now_s)
+
+
+def _site(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(parsed) if parsed.version == 4 else str(ip_network((parsed, _SITE_BITS), strict=False))  # noqa: PLR2004

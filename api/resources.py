@@ -7,6 +7,7 @@ from anyio import CapacityLimiter
 
 from api.hub import Hub
 from api.key_ring import KeyRing
+from api.limits import Strangers
 from api.metrics import Metrics
 from api.open_streams import OpenStreams
 from api.reader import EventReader
@@ -26,6 +27,7 @@ class Resources:
     open_streams: OpenStreams
     reader: EventReader
     metrics: Metrics
+    strangers: Strangers = field(default_factory=Strangers)
     probes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
     """Threads kept for those who ask how this process is."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

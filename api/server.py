@@ -36,6 +36,7 @@ class ApiServer(uvicorn.Server):
             log_config=None,
             access_log=False,  # its lines hold queries, and with them tickets
             server_header=False,
+            forwarded_allow_ips=settings.api_proxies,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
             h11_max_incomplete_event_size=_HEAD_MOST_BYTES,

@@ -1,6 +1,7 @@
 """What can be set from outside."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,6 +22,9 @@ class ApiSettings(DatabaseSettings):
     key_secret: SecretStr = Field(min_length=32, description="what API keys are hashed with; as `openssl rand -hex 32`")
     api_host: str = Field(default="127.0.0.1", description="address to listen on")
     api_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    api_proxies: str = Field(
+        default="127.0.0.1", description="proxies whose X-Forwarded-For is believed: addresses or networks, by commas"
+    )
     jwt_issuer: str | None = Field(default=None, description="whose tokens (JWT) are believed: their claim iss")
     jwt_audience: str | None = Field(default=None, description="for whom the tokens are: their claim aud")
     jwt_algorithm: Literal["RS256", "PS256", "ES256", "EdDSA"] | None = Field(
@@ -43,6 +47,13 @@ class ApiSettings(DatabaseSettings):
         if said.data.get("environment") is Environment.PRODUCTION:
             check_secret(secret.get_secret_value())
         return secret
+
+    @field_validator("api_proxies")
+    @classmethod
+    def _are_addresses(cls, proxies: str) -> str:
+        for one in proxies.split(","):
+            ip_network(one.strip())
+        return proxies
 
     @field_validator("mqtt_ca")
     @classmethod

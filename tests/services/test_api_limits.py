@@ -12,9 +12,11 @@ from statistics import quantiles
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
-from api import observe
+from api import limits, observe
 from api import server as api_server
+from api.settings import ApiSettings
 from db.pool import Connection
 from schemas.access import Role
 from stack.places import free_port
@@ -95,6 +97,59 @@ def test_an_sos_is_not_limited_by_what_else_was_asked_for(api: Api, conn: Connec
     assert api.call("POST", f"/vehicles/{VIN}/sos/resolve", {"cid": cid}, token=agent).status_code == 200
     closing = guide("sos_closure_request") | {"cid": cid, "agentId": None}
     assert api.call("POST", f"/vehicles/{VIN}/sos/close", closing, token=agent).status_code == 200
+
+
+def test_who_proves_nothing_is_counted_by_address_and_holds_up_nobody_who_does(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STRANGERS_PER_MINUTE", 4)
+    owner = api.add_key("sk_owner", Role.OWNER, vins=[VIN])
+    first = api.call("GET", HISTORY, token=None)
+    assert (first.status_code, first.headers["RateLimit"]) == (401, '"strangers";r=3;t=60')
+    assert api.call("GET", HISTORY, token="sk_made_up").json()["code"] == "KEY_UNKNOWN"
+    assert api.call("GET", "/sos/events", token=None).json()["code"] == "KEY_MISSING"
+    assert api.call("GET", "/sos/events?ticket=st_made_up", token=None).json()["code"] == "TICKET_UNKNOWN"
+    for path, token in (
+        (HISTORY, None),
+        (HISTORY, "sk_made_up"),
+        ("/sos/events", None),
+        ("/sos/events?ticket=x", None),
+    ):
+        refused = api.call("GET", path, token=token)
+        assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_REQUESTS")
+        assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert api.call("GET", HISTORY, token=owner).status_code == 200
+    pressed = api.call("POST", f"/vehicles/{VIN}/sos", {}, token=owner)
+    assert (pressed.status_code, pressed.headers["RateLimit"].split(";")[0]) == (201, '"sos"')
+    # A press that proves nothing is told so, and never to wait.
+    assert api.call("POST", f"/vehicles/{VIN}/sos", {}, token=None).json()["code"] == "KEY_MISSING"
+
+
+def test_behind_a_proxy_that_is_named_each_address_has_a_count_of_its_own(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STRANGERS_PER_MINUTE", 1)
+
+    def status(process: Api, said: str) -> int:
+        return process.call("GET", HISTORY, token=None, headers={"X-Forwarded-For": said}).status_code
+
+    assert [status(api, "198.51.100.1"), status(api, "198.51.100.1"), status(api, "198.51.100.2")] == [401, 429, 401]
+    assert [status(api, "2001:db8::1"), status(api, "2001:db8::2"), status(api, "2001:db8:0:1::1")] == [401, 429, 401]
+    # What comes from elsewhere may say what it likes.
+    with serving(api.database_url, api_proxies="10.0.0.0/8,192.0.2.1") as other:
+        assert [status(other, "198.51.100.3"), status(other, "198.51.100.4")] == [401, 429]
+    with pytest.raises(ValidationError, match="api_proxies"):
+        ApiSettings(database_url="postgresql://localhost/none", key_secret=KEY_SECRET, api_proxies="*")
+
+
+def test_an_address_has_a_new_minute_after_the_first_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_ADDRESSES_MOST", 3)
+    strangers = limits.Strangers()
+    assert [strangers.take("192.0.2.1", now_s=at).used for at in (0.0, 59.9, 60.0, 61.0)] == [1, 2, 1, 2]
+    for number in range(2, 6):
+        strangers.take(f"192.0.2.{number}", now_s=61)
+    assert strangers.take("192.0.2.1", now_s=62).used == 1  # forgotten: the longest silent goes first
+    assert strangers.take("192.0.2.5", now_s=62).used == 2
 
 
 def test_five_streams_over_all_processes_and_one_that_ends_makes_room(api: Api, conn: Connection) -> None:
