@@ -46,7 +46,6 @@ export default {
         </div>
       </div>
     </div>
-    <!-- Below: a press takes it away, and nothing may move under a finger. -->
     <p v-if="held" class="note warn small" role="status">{{ t['list.sound_held'] }}</p>
     <p class="sr-only" role="status" aria-live="assertive">{{ announced }}</p>
   </section>`,
@@ -85,13 +84,14 @@ export default {
       this.unseen = 0;
       document.title = this.title;
     };
-    // Browsers let a page sound only after its viewer has touched it.
+    // Browsers let a page sound only after its viewer has touched it. Not when the button goes down: the note that goes
+    // away then would move the rows under the pointer, and the click would be nobody's.
     this.touched = () => {
       this.audio ??= new AudioContext();
       this.audio.resume();
       this.held = false;
     };
-    for (const touch of ["pointerdown", "keydown"]) document.addEventListener(touch, this.touched, { once: true });
+    for (const touch of ["click", "keydown"]) document.addEventListener(touch, this.touched, { once: true });
     this.released = () => setTimeout(this.let_go); // after the click that follows
     for (const release of ["pointerup", "pointercancel"]) document.addEventListener(release, this.released);
     document.addEventListener("keydown", this.keys);
@@ -106,7 +106,7 @@ export default {
   unmounted() {
     this.sizes.disconnect();
     clearInterval(this.blink);
-    for (const touch of ["pointerdown", "keydown"]) document.removeEventListener(touch, this.touched);
+    for (const touch of ["click", "keydown"]) document.removeEventListener(touch, this.touched);
     document.removeEventListener("keydown", this.keys);
     window.removeEventListener("focus", this.seen);
     document.removeEventListener("pointerdown", this.seen);

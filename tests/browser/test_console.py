@@ -148,12 +148,12 @@ def test_what_comes_while_a_row_is_pressed_moves_nothing_under_the_finger(site: 
     assert box is not None
     seat.page.mouse.move(box["x"] + 100, box["y"] + box["height"] - 5)
     seat.page.mouse.down()
-    expect(seat.page.locator(".list .note")).to_have_count(0)
     assert row.bounding_box() == box
     _, above = pressed(site.api, urgency="CRITICAL", emergencyType="FIRE")
     expect(seat.page.locator(".list .sr-only")).to_contain_text("Fire")  # it has come
     seat.page.mouse.up()
     expect(seat.page.locator(f'.detail[data-cid="{cid}"]')).to_be_visible()
+    expect(seat.page.locator(".list .note")).to_have_count(0)
     expect(seat.row(above)).to_be_visible()
 
 
