@@ -16,7 +16,9 @@ from schemas.base import format_instant
 _KEPT = {
     "erased_incidents": "figures of incidents by month, without vehicle, person, place or number: the call center has "
     "to account for how it answered",
-    "audit": "who did what and when, without vehicle and incident: the operator has to account for it",
+    "audit": "who did what and when, for a year, without vehicle and incident: the operator has to account for it. Who "
+    "did it stays named: a key by its number, a token by its subject as the identity provider has it",
+    "request_counts": "how much each caller asked for, a token by its subject: for an hour; open_streams likewise",
     "erasure_certificates": "this certificate, which names the vehicle only to who knows the VIN already",
     "backups": "copies of the database and its write-ahead log hold the rows until they expire",
     "certificate authority": "the vehicle's certificates in TCU_PKI_DIR: what is revoked must stay known",

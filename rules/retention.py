@@ -1,6 +1,6 @@
 """How long each table keeps what was written, and the job that forgets what is older.
 
-What is not named here stays until somebody takes it away: incidents, violations, policies, consents, vehicles.
+What is not named here stays until somebody takes it away: open incidents, violations, policies, consents, vehicles.
 """
 
 from dataclasses import dataclass, fields
@@ -16,6 +16,9 @@ TELEMETRY_LEAST = LATE_MAX + JUDGED_BACK
 REPLAY_SPAN = timedelta(days=7)
 """How far back `Last-Event-ID` reaches (design, section 6)."""
 
+INCIDENTS_KEPT = timedelta(days=3 * 365)
+"""An ended incident: for claims, complaints and bills. Figures stay (docs/privacy.md)."""
+
 _BATCH = 2000
 _BATCHES_MOST = 10
 
@@ -27,6 +30,8 @@ class Terms:
     quarantine: timedelta = timedelta(days=30)
     webhook_deliveries: timedelta = timedelta(days=30)
     system_tests: timedelta = timedelta(days=90)
+    sos_incidents: timedelta = INCIDENTS_KEPT
+    rsa_incidents: timedelta = INCIDENTS_KEPT
     received_messages: timedelta = LATE_MAX + timedelta(days=1)
     second_deliveries: timedelta = timedelta(days=90)
     events: timedelta = REPLAY_SPAN

@@ -24,13 +24,23 @@ class RulesSettings(DatabaseSettings):
     keep_quarantine_days: int = Field(
         default=Terms().quarantine.days, ge=1, description="days that messages that could not be read are kept"
     )
+    keep_incidents_days: int = Field(
+        default=Terms().sos_incidents.days, ge=90, description="days that incidents are kept after their last change"
+    )
 
     @property
     def terms(self) -> Terms:
         """How long each table keeps its rows."""
         telemetry = timedelta(days=self.keep_telemetry_days)
         quarantine = timedelta(days=self.keep_quarantine_days)
-        return Terms(vehicle_status=telemetry, engine_events=telemetry, quarantine=quarantine)
+        incidents = timedelta(days=self.keep_incidents_days)
+        return Terms(
+            vehicle_status=telemetry,
+            engine_events=telemetry,
+            quarantine=quarantine,
+            sos_incidents=incidents,
+            rsa_incidents=incidents,
+        )
 
     @property
     def webhook_lease(self) -> timedelta:

@@ -80,3 +80,36 @@ DELETE FROM stream_tickets WHERE ticket_hash IN (
 -- name: processes
 DELETE FROM processes WHERE name IN (
     SELECT name FROM processes WHERE beat_at < %(before)s LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: sos_incidents
+-- Ended, and last changed so long ago. Their timelines and calls go with them; what stays are figures, as of erased vehicles.
+WITH due AS (
+    SELECT cid FROM sos_incidents WHERE status IN ('CLOSED', 'CANCELLED') AND updated_at < %(before)s
+    ORDER BY updated_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), counted AS (
+    INSERT INTO erased_incidents (service, month, kind, urgency, status, source, test_call, response_s, duration_s)
+    SELECT 'SOS', date_trunc('month', occurred_at), emergency_type, urgency, status, source, test_call,
+           extract(epoch FROM connected_at - occurred_at)::integer, extract(epoch FROM closed_at - occurred_at)::integer
+    FROM sos_incidents WHERE cid IN (SELECT cid FROM due)
+), calls AS (
+    DELETE FROM voice_calls WHERE cid IN (SELECT cid FROM due)
+), timelines AS (
+    DELETE FROM sos_timeline WHERE cid IN (SELECT cid FROM due)
+)
+DELETE FROM sos_incidents WHERE cid IN (SELECT cid FROM due);
+
+-- name: rsa_incidents
+WITH due AS (
+    SELECT cid FROM rsa_incidents WHERE status IN ('CLOSED', 'CANCELLED') AND updated_at < %(before)s
+    ORDER BY updated_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), counted AS (
+    INSERT INTO erased_incidents (service, month, kind, urgency, status, source, test_call, response_s, duration_s)
+    SELECT 'RSA', date_trunc('month', occurred_at), service_type, priority, status, source, false,
+           extract(epoch FROM dispatched_at - occurred_at)::integer, extract(epoch FROM closed_at - occurred_at)::integer
+    FROM rsa_incidents WHERE cid IN (SELECT cid FROM due)
+), calls AS (
+    DELETE FROM voice_calls WHERE cid IN (SELECT cid FROM due)
+), timelines AS (
+    DELETE FROM rsa_timeline WHERE cid IN (SELECT cid FROM due)
+)
+DELETE FROM rsa_incidents WHERE cid IN (SELECT cid FROM due);

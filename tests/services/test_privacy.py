@@ -16,7 +16,8 @@ from psycopg import sql
 from typer.testing import CliRunner
 
 from admin.__main__ import app
-from db import curfew, events, privacy
+from db import audit, curfew, events, grants, limits, privacy
+from db.audit import Entry
 from db.errors import DatabaseError
 from db.events import NewEvent
 from db.pool import Connection, connect
@@ -25,6 +26,7 @@ from ingest.inbox import Received
 from ingest.pipeline import store
 from rules import erasure
 from rules.errors import ConflictError, NotFoundError
+from schemas.access import Role
 from schemas.topics import Uplink, uplink_topic
 from stack.broker import Broker
 from stack.places import free_port
@@ -159,6 +161,22 @@ def test_erased_a_vehicle_is_in_no_table_and_chunk_but_as_figures(lived: Connect
     assert (rows["vehicles"], rows["sos_incidents"], rows["rsa_incidents"], rows["vehicle_status"]) == (1, 1, 1, 3)
     assert min(rows[t] for t in privacy.ERASED_TABLES) > 0, rows
     assert {"erased_incidents", "audit", "erasure_certificates"} < {kept["what"] for kept in issued.report["kept"]}
+
+
+def test_who_did_something_stays_named_only_where_the_certificate_says_so(lived: Connection) -> None:
+    subject = "marked-subject-of-a-token"
+    grants.add(lived, subject, role=Role.OWNER, vin=VIN, granted_at=NOW)
+    audit.append(lived, Entry(who=f"sub:{subject}", action="READ_VEHICLE", request="GET /", vin=VIN))
+    limits.count(lived, f"sub:{subject}", policy="requests")
+    limits.open_stream(lived, f"sub:{subject}", process="api@nowhere:1", most=5)
+    lived.commit()
+    issued = erasure.erase(lived, VIN, now=NOW)
+    holding = {table for table in found(lived, subject) if not table.startswith("_hyper_")}
+    assert holding == {"audit", "request_counts", "open_streams"}
+    told = {kept["what"]: kept["why"] for kept in issued.report["kept"]}
+    assert "a token by its subject" in told["audit"]
+    assert "a token by its subject" in told["request_counts"]
+    assert "open_streams" in told["request_counts"]
 
 
 def test_numbers_of_events_go_on_after_the_newest_was_erased(lived: Connection) -> None:

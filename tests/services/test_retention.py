@@ -34,6 +34,12 @@ WRITTEN = {
     " %(at)s, %(at)s FROM webhook_endpoints",
     "system_tests": "INSERT INTO system_tests VALUES ('TEST-20260101-' || lpad((random() * 1e9)::bigint::text, 9, '0'),"
     " 'full', 'x', NULL, %(at)s, %(at)s, 'PASSED', '{}')",
+    "sos_incidents": "INSERT INTO sos_incidents (cid, vin, status, emergency_type, urgency, source, test_call,"
+    " occurred_at, received_at, anomalies, updated_at) VALUES ('SOS_20200101_' || lpad((random() * 1e8)::bigint::text,"
+    " 9, '0'), %(vin)s, 'CANCELLED', 'OTHER', 'HIGH', 'TCU', false, %(at)s, %(at)s, '{}', %(at)s)",
+    "rsa_incidents": "INSERT INTO rsa_incidents (cid, vin, status, priority, source, occurred_at, received_at,"
+    " anomalies, symptoms, dtc_codes, updated_at) VALUES ('RSA_20200101_' || lpad((random() * 1e8)::bigint::text, 9,"
+    " '0'), %(vin)s, 'CLOSED', 'HIGH', 'TCU', %(at)s, %(at)s, '{}', '{}', '{}', %(at)s)",
     "audit": "INSERT INTO audit (at, who, action, request) VALUES (%(at)s, 'key:1', 'READ_VEHICLE', 'GET /')",
     "received_messages": "INSERT INTO received_messages (vin, message_id, kind, received_at)"
     " VALUES (%(vin)s, %(id)s, 'engine', %(at)s)",
@@ -130,6 +136,48 @@ def test_what_an_open_emergency_was_raised_from_stays_and_so_does_what_waits(kep
     assert [count(kept, name) for name in ("webhook_deliveries", "events")] == [1, 1]
 
 
+def test_of_incidents_that_ended_long_ago_figures_stay_and_open_ones_stay_whole(kept: Connection) -> None:
+    began = NOW - TERMS.sos_incidents - timedelta(days=200)
+    for number, status in enumerate(("RESOLVED", "CLOSED", "CANCELLED"), start=1):
+        cid = f"SOS_20200101_{number:03}"
+        kept.execute(
+            "INSERT INTO sos_incidents (cid, vin, status, emergency_type, urgency, source, test_call, occurred_at,"
+            " received_at, anomalies, connected_at, closed_at, contact_number, updated_at) VALUES (%s, %s, %s, 'FIRE',"
+            " 'CRITICAL', 'TCU', false, %s, %s, '{}', %s, %s, '+82-10-7531-9024', %s)",
+            (cid, VIN, status, began, began, began + timedelta(seconds=9), began + timedelta(seconds=700), began),
+        )
+        kept.execute(
+            "INSERT INTO sos_timeline (cid, status, occurred_at, actor, description)"
+            " VALUES (%s, 'CLOSED', now(), 'T', '')",
+            (cid,),
+        )
+        kept.execute(
+            "INSERT INTO voice_calls (session_id, cid, status, started_at) VALUES (%s, %s, 'ENDED', now())",
+            (f"CALL-{number}", cid),
+        )
+    kept.execute(
+        "INSERT INTO rsa_incidents (cid, vin, status, priority, source, occurred_at, received_at, anomalies, symptoms,"
+        " dtc_codes, service_type, dispatched_at, closed_at, updated_at) VALUES ('RSA_20200101_001', %s, 'CLOSED',"
+        " 'LOW', 'APP', %s, %s, '{}', '{}', '{}', 'TOWING', %s, %s, %s)",
+        (VIN, began, began, began + timedelta(seconds=60), began + timedelta(seconds=3600), began),
+    )
+    kept.execute(
+        "INSERT INTO rsa_timeline (cid, status, occurred_at, actor, description)"
+        " VALUES ('RSA_20200101_001', 'CLOSED', now(), 'T', '')"
+    )
+    kept.commit()
+    retention.prune(kept, NOW, terms=TERMS)
+    for table in ("sos_incidents", "sos_timeline", "voice_calls"):
+        assert kept.execute(b"SELECT cid FROM " + table.encode()).fetchall() == [("SOS_20200101_001",)], table
+    assert (count(kept, "rsa_incidents"), count(kept, "rsa_timeline")) == (0, 0)
+    month = began.date().replace(day=1)
+    assert kept.execute("SELECT * FROM erased_incidents ORDER BY service, status").fetchall() == [
+        ("RSA", month, "TOWING", "LOW", "CLOSED", "APP", False, 60, 3600),
+        ("SOS", month, "FIRE", "CRITICAL", "CANCELLED", "TCU", False, 9, 700),
+        ("SOS", month, "FIRE", "CRITICAL", "CLOSED", "TCU", False, 9, 700),
+    ]
+
+
 def test_killed_half_way_it_goes_on_the_next_time(kept: Connection, owner: Connection, database_url: str) -> None:
     kept.execute(
         "INSERT INTO received_messages (vin, message_id, kind, received_at)"
@@ -206,3 +254,9 @@ def test_telemetry_is_kept_at_least_as_long_as_the_latest_message_is_judged_back
     terms = RulesSettings().terms
     assert (terms.vehicle_status, terms.engine_events) == (timedelta(days=15), timedelta(days=15))
     assert (terms.quarantine, terms.events) == (timedelta(days=30), timedelta(days=7))
+    assert (terms.sos_incidents, terms.rsa_incidents) == (timedelta(days=1095), timedelta(days=1095))
+    monkeypatch.setenv("TCU_KEEP_INCIDENTS_DAYS", "89")
+    with pytest.raises(ValidationError, match="greater than or equal to 90"):
+        RulesSettings()
+    monkeypatch.setenv("TCU_KEEP_INCIDENTS_DAYS", "90")
+    assert RulesSettings().terms.rsa_incidents == timedelta(days=90)
