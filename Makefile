@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup browser screenshots demo test soak up down check audit bench clean lock
+.PHONY: help setup browser screenshots demo test soak up sample down check audit bench clean lock
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-11s %s\n", $$1, $$2 }'
@@ -24,6 +24,9 @@ screenshots: browser ## new pictures of the live screen for the documentation, f
 
 up: setup ## the stack in the background; `. .run/env` then points clients and `tcu` at it
 	@$(PY) -m stack up
+
+sample: setup ## a made-up week for analysts in a database of its own beside the stack's; docs/analysts.md asks it
+	@$(PY) -m stack sample
 
 down: setup ## stops what `make up` started, keeps its data
 	@$(PY) -m stack down

@@ -1,8 +1,8 @@
-"""`tcu`: migrate, vehicles, broker, agents, partners, keys, quarantine and the state of the processes."""
+"""`tcu`: migrate, vehicles, broker, agents, partners, keys, quarantine, exports and the state of the processes."""
 
 import typer
 
-from admin import audit, broker, demo, grants, keys, partners, people, privacy, quarantine, status, vehicles
+from admin import audit, broker, demo, export, grants, keys, partners, people, privacy, quarantine, status, vehicles
 from admin.session import as_owner, explain_failures, transaction
 from db.catalog import describe
 from db.migrate import migrate as apply_migrations
@@ -25,6 +25,7 @@ app.add_typer(privacy.app, name="privacy")
 app.add_typer(demo.app, name="demo")
 app.command(name="audit")(audit.show)
 app.command(name="status")(status.show)
+app.command(name="export")(export.export)
 
 
 @app.command()

@@ -1,11 +1,12 @@
 """`tcu demo seed`: the guides' vehicles, agents, partners and token, so that their curl lines run as printed."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import typer
 
 from admin.session import BrokerSettings, key_secret, pki_dir, transaction
-from db import agents, keys, partners, vehicles
+from db import agents, keys, partners, sample, vehicles
 from db import curfew as db_curfew
 from db.pool import Connection
 from mosquitto.pki import issue_vehicle
@@ -59,6 +60,18 @@ def seed() -> None:
     for vin in seeded:
         issue_vehicle(directory, vin)
     typer.echo(f"seeded {len(seeded)} vehicles, {len(demo.DEMO_AGENTS)} agents")
+
+
+@app.command(name="sample")
+def load_sample(
+    number: Annotated[int, typer.Option("--vehicles", min=20, help="How many.")] = sample.VEHICLES,
+) -> None:
+    """Load a made-up week of a fleet, whose questions and answers are in docs/analysts.md. Refused in production."""
+    if BrokerSettings().environment is Environment.PRODUCTION:
+        raise ValueError("the sample is made up: not in production (TCU_ENVIRONMENT=demo)")
+    with transaction() as conn:
+        sample.load(conn, vehicles=number)
+    typer.echo(f"loaded the week of {number} vehicles")
 
 
 def _consents(conn: Connection, vin: str) -> None:

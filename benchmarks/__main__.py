@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the groups named, drain and live where none is; `plot` and `profile` for their pictures."""
+"""`python -m benchmarks`: the groups named, drain and live where none is; `plot`, `cookbook`: what documents show."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from benchmarks import analyst, api, drain, live, plot, profiled, report, screen, size, takeover
+from benchmarks import analyst, api, cookbook, drain, live, plot, profiled, report, screen, size, takeover
 from benchmarks.report import Figure, Results
 from benchmarks.servers import Servers, servers
 
@@ -27,6 +27,7 @@ class Task(StrEnum):
     ANALYST = "analyst"
     SCREEN = "screen"
     PROFILE = "profile"
+    COOKBOOK = "cookbook"
     PLOT = "plot"
 
 
@@ -36,6 +37,7 @@ def main(
     messages: Annotated[int, typer.Option(min=10_000, help="Status messages in each backlog.")] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same messages.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often what is compared takes turns.")] = 2,
+    rows: Annotated[int, typer.Option(min=20_000, help="Status messages that the group analyst asks.")] = 10_000_000,
     fifty_million: Annotated[bool, typer.Option(help="Let the group size fill 50 million rows, too.")] = False,
 ) -> None:
     """Measure, show one table, and keep each group's figures in benchmarks/results/. Exit code 1: a bar is not met."""
@@ -50,13 +52,15 @@ def main(
         Task.API: lambda parts, say: api.run(parts, say, seed=seed),
         Task.TAKEOVER: lambda parts, say: takeover.run(parts, say, seed=seed),
         Task.SIZE: lambda parts, say: size.run(parts, say, seed=seed, fifty_million=fifty_million),
-        Task.ANALYST: lambda parts, say: analyst.run(parts, say, messages=messages, seed=seed, rounds=rounds),
+        Task.ANALYST: lambda parts, say: analyst.run(
+            parts, say, messages=messages, seed=seed, rounds=rounds, rows=rows
+        ),
         Task.SCREEN: lambda parts, say: screen.run(parts, say, seed=seed),
         Task.PROFILE: lambda parts, say: profiled.run(parts, say, seed=seed),
     }
     found: list[Results] = []
     for task in chosen:
-        if task is Task.PLOT:
+        if task in {Task.PLOT, Task.COOKBOOK}:
             continue
         # Servers of its own for each group: none finds the leavings of another.
         with servers() as parts, console.status(task) as status:
@@ -69,15 +73,23 @@ def main(
 
             figures = groups[task](parts, say)
         run |= {"messages": messages, "seed": seed, "rounds": rounds}
+        run |= {"rows": rows} if task is Task.ANALYST else {}
         found.append(Results(task, figures, run))
         report.save(found[-1])
     if found:
         console.print(report.table(found))
+    _write_documents(chosen, console)
+    if any(figure.met is False for each in found for figure in each.figures):
+        sys.exit(1)
+
+
+def _write_documents(chosen: list[Task], console: Console) -> None:
+    if Task.COOKBOOK in chosen:
+        with servers() as parts:
+            console.print(f"written: {cookbook.write(parts)[0]} and its pictures")
     if Task.PLOT in chosen:
         for file in plot.draw():
             console.print(f"written: {file}")
-    if any(figure.met is False for each in found for figure in each.figures):
-        sys.exit(1)
 
 
 if __name__ == "__main__":

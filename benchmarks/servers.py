@@ -27,7 +27,7 @@ from schemas.access import Role
 from schemas.topics import Uplink, uplink_topic
 from stack.broker import Broker, start_mosquitto
 from stack.places import CHECKOUT, free_port, temporary_state
-from stack.postgres import OWNER, SERVICE, Postgres, start_postgres
+from stack.postgres import ANALYST, OWNER, SERVICE, Postgres, start_postgres
 
 STATUS_FILTER = uplink_topic("+", Uplink.STATUS)
 KEPT_S = 3600
@@ -69,6 +69,10 @@ class Servers:
             time.sleep(0.5)
         self._execute(f"CREATE DATABASE {name} TEMPLATE bench_template OWNER {OWNER}")
         return self.postgres.database_url(name)
+
+    def analysts(self, url: str) -> str:
+        """Return the URL of the same database for the analysts' login."""
+        return self.postgres.database_url(url.rpartition("/")[2], role=ANALYST)
 
     def drop_database(self, url: str) -> None:
         """Remove a database: what is not there is not vacuumed beside the next measurement."""

@@ -42,6 +42,14 @@ def clean() -> None:
 
 
 @app.command()
+def sample() -> None:
+    """Load the analysts' sample into a database of its own beside the running stack's."""
+    places = stack_places()
+    url = _held(places, lambda: lifecycle.load_sample(places))
+    typer.echo(f'==> a week of twenty vehicles; questions in docs/analysts.md: psql "{url}"')
+
+
+@app.command()
 def status() -> None:
     """Print each process and its state; exit code 1 unless all run."""
     found = supervision.statuses(stack_places())

@@ -17,6 +17,7 @@ from stack.environment import Settings
 from stack.places import CHECKOUT, Places, make_state
 from stack.server import ServerFailed, listens, tail, wait_until
 
+SAMPLE = "tcu_sample"
 READY_WAIT_S = 60
 HEARTBEAT_WAIT_S = 30
 
@@ -80,6 +81,27 @@ def _prepare_database(places: Places, settings: Settings) -> None:
     owners = {name: value for name, value in settings.values.items() if name == environment.OWNERS_URL}
     _admin(variables | owners, ["migrate"])
     _admin(variables, ["demo", "seed"])
+
+
+def load_sample(places: Places) -> str:
+    """Return the analysts' URL of a database with the sample, beside that of the stack that runs; make it first.
+
+    Raises ServerFailed where no stack with a private database runs.
+    """
+    settings = environment.settled(places) if supervision.is_running(places) else None
+    if settings is None or "postgres" not in settings.servers:
+        raise ServerFailed("the sample needs a stack with a private database: run `make up`")
+    port = settings.servers["postgres"]
+    postgres.create_database(places.state, port, SAMPLE)
+    urls = {
+        environment.OWNERS_URL: postgres.database_url(places.state, port, SAMPLE, role=postgres.OWNER),
+        "TCU_DATABASE_URL": postgres.database_url(places.state, port, SAMPLE),
+    }
+    variables = environment.process_environment(settings.values) | urls
+    _admin(variables, ["migrate"])
+    if postgres.is_empty(places.state, port, SAMPLE):
+        _admin(variables, ["demo", "sample"])
+    return postgres.database_url(places.state, port, SAMPLE, role=postgres.ANALYST)
 
 
 def _admin(variables: dict[str, str], step: list[str]) -> None:

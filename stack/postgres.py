@@ -131,6 +131,11 @@ def create_database(state_dir: Path, port: int, name: str) -> None:
     _psql(state_dir, port, name, "-f", str(CHECKOUT / "db" / "roles.sql"))
 
 
+def is_empty(state_dir: Path, port: int, name: str) -> bool:
+    """Tell whether a migrated database knows no vehicle."""
+    return _psql(state_dir, port, name, "-c", "SELECT NOT EXISTS (SELECT FROM vehicles)").strip() == "t"
+
+
 def _psql(state_dir: Path, port: int, database: str, *words: str) -> str:
     """Return what psql prints as the administrator. Raises ServerFailed with what it complains of."""
     environment = {
