@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from benchmarks import analyst, api, cookbook, drain, live, plot, profiled, report, screen, size, takeover
+from benchmarks import analyst, api, cookbook, drain, live, plot, profiled, report, screen, size, storage, takeover
 from benchmarks.report import Figure, Results
 from benchmarks.servers import Servers, servers
 
@@ -25,6 +25,7 @@ class Task(StrEnum):
     TAKEOVER = "takeover"
     SIZE = "size"
     ANALYST = "analyst"
+    STORAGE = "storage"
     SCREEN = "screen"
     PROFILE = "profile"
     COOKBOOK = "cookbook"
@@ -38,6 +39,7 @@ def main(
     seed: Annotated[int, typer.Option(help="The same seed makes the same messages.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often what is compared takes turns.")] = 2,
     rows: Annotated[int, typer.Option(min=20_000, help="Status messages that the group analyst asks.")] = 10_000_000,
+    price_per_gb: Annotated[float, typer.Option(help="Assumed price of a GB of disk for a month.")] = 0.1,
     fifty_million: Annotated[bool, typer.Option(help="Let the group size fill 50 million rows, too.")] = False,
 ) -> None:
     """Measure, show one table, and keep each group's figures in benchmarks/results/. Exit code 1: a bar is not met."""
@@ -55,6 +57,7 @@ def main(
         Task.ANALYST: lambda parts, say: analyst.run(
             parts, say, messages=messages, seed=seed, rounds=rounds, rows=rows
         ),
+        Task.STORAGE: lambda parts, say: storage.run(parts, say, price_per_gb=price_per_gb),
         Task.SCREEN: lambda parts, say: screen.run(parts, say, seed=seed),
         Task.PROFILE: lambda parts, say: profiled.run(parts, say, seed=seed),
     }

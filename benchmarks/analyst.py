@@ -70,8 +70,15 @@ def _fill(url: str, rows: int) -> int:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("SET synchronous_commit = off")
         conn.execute("SET work_mem = '512MB'")
+        conn.execute("SET maintenance_work_mem = '512MB'")
+        # The index is built at the end, in a tenth of the time.
+        index = conn.execute("SELECT pg_get_indexdef('vehicle_status_latest'::regclass)").fetchone()
+        if index is None:
+            raise ValueError("expected the index vehicle_status_latest")
+        conn.execute("DROP INDEX vehicle_status_latest")
         with conn.transaction():
             sample.load(conn, vehicles=max(sample.VEHICLES, rows // ROWS_OF_A_VEHICLE))
+        conn.execute(str(index[0]).encode())
         conn.execute("VACUUM ANALYZE")
         row = conn.execute("SELECT count(*) FROM vehicle_status").fetchone()
     if row is None:
