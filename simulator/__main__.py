@@ -13,7 +13,9 @@ import typer
 
 from schemas.demo import DEMO_CURFEW_VINS, DEMO_VINS, fleet_vin
 from simulator import driving
+from simulator.check import check
 from simulator.demo import run_demo
+from simulator.faults import Fault, inject
 from simulator.fleet import FleetPlan, run_fleet
 from simulator.garage import Garage
 from simulator.habits import Traffic
@@ -21,6 +23,7 @@ from simulator.public_api import PublicApi
 from simulator.record import record
 from simulator.replay import Times, prepared, recast, replay
 from simulator.report import Report
+from simulator.scenario import BadScenario, json_schema, load_scenario, scenario_files
 from simulator.session import SessionLost
 from simulator.settings import Settings, SetupMissing, broker_of, certificates_of, load_settings
 from simulator.stage import Stage
@@ -50,6 +53,10 @@ tcu-sim fleet --vehicles 20 --rate 2 --seconds 30
 tcu-sim record evening.jsonl          what vehicles say, as the broker sees it
 
 tcu-sim replay evening.jsonl          again, at any speed; CSV and GPX too
+
+tcu-sim check all                     scenarios, verified: exit code and a report
+
+tcu-sim faults                        what goes wrong in the field
 
 tcu-sim demo --seconds 60             fleet and stories together, as `make demo` shows them
 """,
@@ -303,6 +310,105 @@ def replay_(
     _run(main)
 
 
+@app.command(name="faults")
+def faults_(
+    *,
+    vehicles: Annotated[int, typer.Option(help="How many vehicles of the fleet suffer them.", min=1)] = 2,
+    fault: Annotated[list[Fault] | None, typer.Option(help="Only this one; may be given more than once.")] = None,
+    seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Do to vehicles what goes wrong in the field, and see that the backend makes the right thing of it.
+
+    offline      a drive without coverage is kept and delivered later: all of it is stored
+
+    duplicates   one message four times: it counts once
+
+    reordering   a drive told in no order: all of it is stored
+
+    clock        a clock an hour or a year off: the backend corrects it
+
+    bounce       five presses of SOS at once: one incident
+
+    malformed    payloads that are no messages: quarantined; on SOS an incident all the same
+
+    commands     a command answered late (it takes a minute), wrongly or never: it ends EXPIRED, FAILED or PENDING
+
+    Exits with 1 where one was not borne. A vehicle's clock is corrected three times an hour at most; `clock`,
+    `commands` and `malformed` take one correction each, so a vehicle suffers them once an hour.
+
+    [bold]Examples[/bold]
+
+    tcu-sim faults --seed 7
+
+    tcu-sim faults --vehicles 20 --fault offline --fault duplicates
+    """
+    report = Report(as_json=as_json)
+
+    async def main(settings: Settings, stop: asyncio.Event) -> int:
+        vins = [fleet_vin(number) for number in range(1, vehicles + 1)]
+        chosen = _chosen(seed, report)
+        garage = Garage(broker_of(settings), certificates_of(settings, vins), chosen, report.notice)
+        async with PublicApi(settings, report.notice) as api:
+            work = inject(tuple(fault or Fault), garage=garage, vins=vins, api=api, seed=chosen, say=report.fault)
+            injected = await unless_stopped(stop, work)
+        if injected is None:
+            return INTERRUPTED
+        return 1 if any(told.failure for told in injected) else 0
+
+    _run(main)
+
+
+@app.command(name="check", no_args_is_help=True)
+def check_(
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(metavar="SCENARIO...", help="Files, names of bundled ones, or all.")
+    ] = None,
+    *,
+    seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenario files.")] = False,
+) -> None:
+    """Run scenarios and verify by receipts, REST and event streams that what had to happen happened.
+
+    A scenario is a YAML file of steps; docs/simulator.md teaches them, and the bundled ones (simulator/scenarios) are
+    examples: app, curfew-night, duplicates, malformed, offline, rsa, sos.
+
+    Exits with 0 only if every step of every scenario held; what did not hold is told with its line in the file. After
+    each scenario every message must have its receipt.
+
+    [bold]Examples[/bold]
+
+    tcu-sim check all
+
+    tcu-sim check sos my-own.yaml --seed 7 --json
+
+    tcu-sim check --schema > scenario.schema.json       for completion in editors
+    """
+    if schema:
+        typer.echo(json_schema(), nl=False)
+        return
+    report = Report(as_json=as_json)
+
+    async def main(settings: Settings, stop: asyncio.Event) -> int:
+        paths = [path for name in scenarios or () for path in scenario_files(name)]
+        vins = sorted({vin for path in paths for vin in load_scenario(path)[0].vehicles.values()})
+        chosen = _chosen(seed, report)
+        garage = Garage(broker_of(settings), certificates_of(settings, vins), chosen, report.notice)
+        failed = False
+        async with PublicApi(settings, report.notice) as api:
+            for path in paths:
+                work = check(path, garage=garage, api=api, seed=chosen, say=report.checked)
+                steps = await unless_stopped(stop, work)
+                if steps is None:
+                    return INTERRUPTED
+                report.scenario(path.name, steps)
+                failed = failed or any(step.failure for step in steps)
+        return 1 if failed else 0
+
+    _run(main)
+
+
 @app.command()
 def demo(
     seconds: Annotated[
@@ -337,7 +443,7 @@ def _run(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, int]]) ->
     except SetupMissing as missing:
         typer.echo(f"tcu-sim: {missing}", err=True)
         status = _SETUP_MISSING
-    except (Unreachable, SessionLost, BadTrace) as error:
+    except (Unreachable, SessionLost, BadTrace, BadScenario) as error:
         typer.echo(f"tcu-sim: {error}", err=True)
         status = 1
     sys.exit(status)

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.base import format_instant
+from simulator.check import Checked
+from simulator.faults import Injected
 from simulator.fleet import FleetReport
 from simulator.latencies import Latencies
 from simulator.stage import Outcome, Step, Verb
@@ -128,6 +130,45 @@ class Report:
             f"{urgent} urgent, {receipts} receipted (p99 {_ms(report.receipt_s, 99)} ms) · "
             f"samples late by {_ms(report.late_s, 99)} ms (p99) · processor {100 * report.cpu_share:.0f} %"
         )
+
+    def fault(self, told: Injected) -> None:
+        """Write what came of one fault."""
+        receipts = dict(sorted(told.receipts.items()))
+        if self._as_json:
+            self._json(
+                kind="fault", fault=told.fault, vin=told.vin, what=told.what, messages=told.messages,
+                receipts=receipts, failure=told.failure,
+            )  # fmt: skip
+            return
+        came = ", ".join(f"{count} {result}" for result, count in receipts.items())
+        end = ("borne", "green") if told.failure is None else (f"FAILED: {told.failure}", "bold red")
+        line = f"  {told.fault:<11} {told.vin}  {told.what} · {told.messages} messages · {came or 'no receipts'} · "
+        self._console.print(Text.assemble((_clock(), "dim"), line, end), soft_wrap=True)
+
+    def checked(self, step: Checked) -> None:
+        """Write how one step of a scenario went."""
+        if self._as_json:
+            self._json(
+                kind="step", scenario=step.scenario, line=step.line, what=step.what, tookMs=round(step.took_ms, 1),
+                failure=step.failure,
+            )  # fmt: skip
+            return
+        end = (f"  {step.took_ms:.0f} ms", "dim") if step.failure is None else (f"  {step.failure}", "bold red")
+        held = ("holds   ", "green") if step.failure is None else ("FAILED  ", "bold red")
+        place = f"  {step.scenario}:{step.line:<4} "
+        self._console.print(Text.assemble((_clock(), "dim"), place, held, step.what, end), soft_wrap=True)
+
+    def scenario(self, name: str, steps: Sequence[Checked]) -> None:
+        """Write how a scenario ended."""
+        failed = next((step for step in steps if step.failure is not None), None)
+        if self._as_json:
+            told = None if failed is None else f"{name}:{failed.line} {failed.what}: {failed.failure}"
+            self._json(kind="scenario", scenario=name, steps=len(steps), failure=told)
+        elif failed is None:
+            self._console.print(Text(f"{name} passed, {len(steps)} steps", "bold green"))
+        else:
+            told = f"{name} FAILED at line {failed.line}, {failed.what}: {failed.failure}"
+            self._console.print(Text(told, "bold red"), soft_wrap=True)
 
     def counts(self, kind: str, **counted: object) -> None:
         """Write what a run has counted: one JSON line, or a line for each count."""

@@ -5,9 +5,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from random import Random
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import mqtt5
 
@@ -30,6 +32,17 @@ SAMPLES_KEPT = 1_000
 
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
+
+
+class Answers(StrEnum):
+    """How the vehicle answers commands. It obeys them all the same."""
+
+    PROMPTLY = "promptly"
+    LATE = "late"
+    """When the command is void."""
+    WRONGLY = "wrongly"
+    """With a failure, and with an answer to a command that nobody has sent."""
+    NEVER = "never"
 
 
 class Unreachable(Exception):
@@ -94,6 +107,8 @@ class Tcu:
         self.tally = Tally()
         self.incidents: Seen[IncidentMessage] = Seen()
         self.answered: Seen[CommandMessage] = Seen()
+        self.receipts: Seen[ReceiptMessage] = Seen()
+        self.answers = Answers.PROMPTLY
         self.start_blocked_until: datetime | None = None
         self._engine_runs = False
         self._broker = broker
@@ -291,6 +306,7 @@ class Tcu:
                 self._obey(CommandMessage.model_validate_json(payload), expiry_s)
 
     def _settle(self, receipt: ReceiptMessage) -> None:
+        self.receipts.add(receipt)
         if receipt.message_id is None:
             return
         kept = self.unreceipted.settle(receipt.message_id)
@@ -332,5 +348,19 @@ class Tcu:
         self.answered.add(command)
 
     def _acknowledge(self, command: CommandMessage, done: Obeyed) -> None:
+        match self.answers:
+            case Answers.NEVER:
+                return
+            case Answers.LATE:
+                void_s = (command.expires_at - self.now()).total_seconds()
+                self._loop.call_later(max(0.0, void_s) + 1, self._answer, command, done)
+            case Answers.WRONGLY:
+                self._answer(command, Obeyed(AckStatus.FAILED, done.shown, None, "not understood"))
+                unknown = messages.command_ack(str(uuid4()), AckStatus.EXECUTED, self.now())
+                self.send(Uplink.COMMAND_ACK, unknown)
+            case Answers.PROMPTLY:
+                self._answer(command, done)
+
+    def _answer(self, command: CommandMessage, done: Obeyed) -> None:
         for status in (AckStatus.ACCEPTED, done.status) if done.reason is None else (done.status,):
             self.send(Uplink.COMMAND_ACK, messages.command_ack(command.command_id, status, self.now(), done.reason))

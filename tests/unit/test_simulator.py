@@ -303,7 +303,7 @@ def test_a_missing_certificate_is_answered_with_the_command_that_issues_it(
         certificates_of(load_settings(), [fleet_vin(number) for number in range(1, 2001)])
 
 
-@pytest.mark.parametrize("command", [[], ["story"], ["fleet"], ["demo"], ["record"], ["replay"]])
+@pytest.mark.parametrize("command", [[], ["story"], ["fleet"], ["demo"], ["record"], ["replay"], ["faults"], ["check"]])
 def test_help_teaches_by_examples(command: list[str]) -> None:
     shown = CliRunner().invoke(app, [*command, "--help"])
     assert shown.exit_code == 0
