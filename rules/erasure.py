@@ -21,6 +21,8 @@ _KEPT = {
     "request_counts": "how much each caller asked for, a token by its subject: for an hour; open_streams likewise",
     "erasure_certificates": "this certificate, which names the vehicle only to who knows the VIN already",
     "backups": "copies of the database and its write-ahead log hold the rows until they expire",
+    "broker": "its log names vehicles as they connect, until it is rotated; what it keeps for the vehicle's session "
+    "goes when the vehicle is revoked or disconnected, and after seven days in any case",
     "certificate authority": "the vehicle's certificates in TCU_PKI_DIR: what is revoked must stay known",
     "receivers": "partners and guardians keep what webhooks have told them; ask them",
 }

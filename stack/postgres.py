@@ -39,6 +39,8 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %d ",
     "log_checkpoints": "off",
+    # Its details of a row that was refused quote the row: numbers, places, texts.
+    "log_error_verbosity": "terse",
 }
 
 

@@ -29,7 +29,7 @@ class Server:
 
     def __init__(self, run: ServerCommand, *, log: Path, ready: Callable[[], bool]) -> None:
         self._run = run
-        self._log = log
+        self.log = log
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,7 +42,7 @@ class Server:
 
     def start(self, *, wait_s: float = 30) -> None:
         """Start the server and return when it answers. Raises ServerFailed if it ends or stays silent."""
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._run.command, cwd=self._run.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -50,7 +50,7 @@ class Server:
             wait_until(self._answers, wait_s=wait_s)
         except (TimeoutError, ServerFailed) as error:
             self.kill()
-            raise ServerFailed(f"{self._run.name} did not start:\n{tail(self._log)}") from error
+            raise ServerFailed(f"{self._run.name} did not start:\n{tail(self.log)}") from error
 
     def stop(self, *, wait_s: float = 30) -> None:
         """Ask the server to stop and return when it has; after the wait it is killed."""

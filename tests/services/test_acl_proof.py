@@ -5,14 +5,16 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ingest import acl_proof
 from ingest.settings import WorkerSettings
-from mosquitto import pki
+from mosquitto import config, pki
 from stack.broker import Broker, start_mosquitto
-from stack.places import temporary_state
-from tests.processes import worker_environment
+from stack.places import free_port, temporary_state
+from stack.server import wait_until
+from tests.processes import is_ready, product_process, worker_environment
 
 
 @pytest.fixture
@@ -88,6 +90,35 @@ def test_broken_access_lists_are_told(
 def test_no_access_list_at_all_is_told(own_broker: Broker, settings: WorkerSettings) -> None:
     change(own_broker, "mosquitto.conf", f"acl_file {own_broker.directory}/acl", "")
     assert acl_proof.prove(settings) == SPEAKS
+
+
+def test_a_worker_is_ready_only_where_the_access_list_holds(
+    own_broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path
+) -> None:
+    good, broken = "pattern write tcu/v1/%u/up/#", "pattern write tcu/v1/+/up/#"
+    change(own_broker, "acl", good, broken)
+    port = free_port()
+    environment = worker_environment(own_broker, pki_dir, database_url) | {"TCU_INGEST_METRICS_PORT": str(port)}
+
+    def told() -> tuple[int, str]:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
+        except httpx.HTTPError:
+            return 0, ""
+        return answer.status_code, answer.text
+
+    process = product_process("ingest", environment, log=tmp_path / "ingest.log", ready=lambda: SPEAKS in told()[1])
+    process.start()
+    try:
+        assert told()[0] == 503
+        assert not is_ready(database_url, "ingest", process.pid)
+        acl = own_broker.directory / "acl"
+        acl.write_text(acl.read_text().replace(broken, good, 1))
+        config.reload(own_broker.directory)
+        wait_until(lambda: told()[0] == 200, wait_s=30)
+        wait_until(lambda: is_ready(database_url, "ingest", process.pid), wait_s=30)
+    finally:
+        process.kill()
 
 
 # A handshake that is given up leaves its socket to the garbage collector (paho 2.1), which closes it.

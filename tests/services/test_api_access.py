@@ -2,19 +2,44 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import Depends
 from fastapi.routing import iter_route_contexts
 
-from api.app import create_app
+from api.access import Action
+from api.app import check_rules, create_app
+from api.deps import Rule
 from api.settings import ApiSettings
+from db import events
+from db.events import NewEvent
+from db.pool import connect
+from schemas import curfew
 from schemas.access import Role
-from tests.api import AGENT, BASE, KEY_SECRET, OPERATOR, OTHER_PARTNER, OTHER_VIN, PARTNER, VIN, Api, serving
+from stack.server import wait_until
+from tests.api import (
+    AGENT,
+    BASE,
+    KEY_SECRET,
+    MANY,
+    OPERATOR,
+    OTHER_PARTNER,
+    OTHER_VIN,
+    PARTNER,
+    VIN,
+    Api,
+    serving,
+    streaming,
+)
 from tests.contract.examples import guide
 from tests.services.test_api_tokens import KEY, key_set, trusting
 from tests.services.test_api_tokens import token as jwt_of
@@ -256,7 +281,7 @@ def test_nothing_of_a_vehicle_or_dispatch_comes_to_strangers(api: Api, client: h
     before = told_by_people(api)
     for route in ROUTES:
         if route.endswith("/events"):
-            continue  # tests/services/test_streams.py
+            continue  # the next test
         for token in strangers:
             for vin in (VIN, OTHER_VIN) if "{vin}" in route else (VIN,):
                 for partner in (PARTNER, OTHER_PARTNER) if "{partner}" in route else (PARTNER,):
@@ -266,6 +291,78 @@ def test_nothing_of_a_vehicle_or_dispatch_comes_to_strangers(api: Api, client: h
                         told_back = secret in {sos, rsa} and status in {404, 409}  # as it was asked for
                         assert secret not in text.replace(OTHER_VIN, "") or told_back, (route, token, secret)
     assert told_by_people(api) == before
+
+
+def test_nothing_comes_to_strangers_on_any_stream(api: Api) -> None:
+    """Each opens every stream, also the vehicle's own; what an operator has received by then, they have not."""
+    streams = [route for route in ROUTES if route.endswith("/events")]
+    rights: dict[str, Any] = {name: {"role": role, "vins": [OTHER_VIN]} for name, role in WITHOUT.items()}
+    rights |= {"partner": {"role": Role.PARTNER, "partner": OTHER_PARTNER}, "analyst": {"role": Role.ANALYST}}
+    strangers = [api.add_key(f"sk_{name}", streams=MANY, **given) for name, given in rights.items()]
+    asked = [
+        (filled(route, vin=vin)[1], token)
+        for route in streams
+        for token in strangers
+        for vin in ((VIN, OTHER_VIN) if "{vin}" in route else (VIN,))
+    ]
+    answers: SimpleQueue[int] = SimpleQueue()
+
+    def listen(path: str, token: str) -> str:
+        """Return all that comes until the stream ends, or why it does not begin."""
+        url = api.url + (path.removeprefix("/") if path.startswith("//") else BASE + path)
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.stream("GET", url, headers=headers, timeout=60, verify=False) as answer:  # noqa: S501 - plain http
+            answers.put(answer.status_code)
+            return answer.read().decode()
+
+    with ThreadPoolExecutor(len(asked)) as threads, ExitStack() as opened:
+        heard = [threads.submit(listen, *one) for one in asked]
+        try:
+            statuses = Counter(answers.get(timeout=30) for _ in asked)
+            paths = [filled(route)[1].replace("//api/v1", "/..") for route in streams]
+            seeing = [opened.enter_context(streaming(api, path)) for path in paths]
+            now = datetime.now(UTC)
+            with connect(api.database_url, name="tests") as conn:
+                for service in ("SOS", "RSA", curfew.SERVICE):
+                    said = {"vin": VIN, "data": {"mark": "not yours"}}
+                    events.append(conn, NewEvent(service, "T", "HIGH", VIN, now, said, cid="C", partner=PARTNER))
+            api.sequence()
+            for stream in seeing:
+                assert "not yours" in str(stream.take(1)), stream
+        finally:
+            for token in strangers:
+                api.revoke(token)  # which ends what they have opened
+        for (path, token), one in zip(asked, heard, strict=True):
+            assert VIN not in one.result(timeout=30), (path, token)
+            assert "not yours" not in one.result(), (path, token)
+    assert set(statuses) == {200, 403, 404}
+    assert statuses[200] >= len(WITHOUT) * (len(streams) - 1), "who has another vehicle may listen for it"
+
+
+def test_a_revoked_key_lets_nobody_ask_any_more_within_five_seconds(api: Api) -> None:
+    token = api.add_key("sk_soon_gone", Role.OWNER, vins=[VIN])
+    assert ask(api, "GET /vehicles/{vin}/sos/history", token=token).status_code == 200
+    api.revoke(token)
+    revoked_at_s = time.monotonic()
+    wait_until(lambda: ask(api, "GET /vehicles/{vin}/sos/history", token=token).status_code == 401, wait_s=30)
+    assert time.monotonic() - revoked_at_s < 5
+
+
+def test_a_route_without_an_access_rule_or_with_two_does_not_start() -> None:
+    app = create_app(ApiSettings(database_url="postgresql://localhost/none", key_secret=KEY_SECRET))
+    check_rules(app)
+
+    @app.get("/api/v1/forgotten")
+    def forgotten() -> None:
+        """Nobody said who may."""
+
+    with pytest.raises(TypeError, match="expected one access rule of /api/v1/forgotten, not 0"):
+        check_rules(app)
+    app = create_app(ApiSettings(database_url="postgresql://localhost/none", key_secret=KEY_SECRET))
+    both = [Depends(Rule(Action.READ_HEALTH)), Depends(Rule(Action.OPERATE))]
+    app.get("/api/v1/undecided", dependencies=both)(forgotten)
+    with pytest.raises(TypeError, match="expected one access rule of /api/v1/undecided, not 2"):
+        check_rules(app)
 
 
 def told_by_people(api: Api) -> list[list[dict[str, Any]]]:
