@@ -8,11 +8,13 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from tempfile import SpooledTemporaryFile
+from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +23,7 @@ from fastapi import Request
 from pyarrow import parquet
 from starlette.responses import Response, StreamingResponse
 
+from api.limits import LimitedError
 from rules.errors import DomainError
 from schemas.base import format_instant
 
@@ -58,6 +61,24 @@ class Rows:
 
     columns: Sequence[Column]
     rows: Iterable[Sequence[Any]]
+
+
+_turns = BoundedSemaphore(2)
+"""A long answer takes a connection and a processor for seconds; presses need both, whoever asks for how many."""
+_WAIT_S = 1.0
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Give one of the few turns that long answers have in this process. Raises LimitedError where all are taken."""
+    if not _turns.acquire(timeout=_WAIT_S):
+        raise LimitedError(
+            "TOO_MANY_LONG_ANSWERS", "others' long answers are being written; try again", retry_after_s=2
+        )
+    try:
+        yield
+    finally:
+        _turns.release()
 
 
 class NotAcceptableError(DomainError):

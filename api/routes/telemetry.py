@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.answers import telemetry as answers
 from api.deps import Database, ReadableVin, known_vehicle
 from api.errors import documented
-from api.tables import Format, Rows, Written, accepted
+from api.tables import Format, Rows, Written, accepted, turn
 from db import telemetry, vehicles
 from rules.errors import UnprocessableError
 from schemas import telemetry as wire
@@ -69,7 +69,7 @@ def get_telemetry(
     if bucket and (until - since) / bucket.width > _BUCKETS_MOST:
         raise _QueryError(f"expected at most {_BUCKETS_MOST:,} buckets: ask for a shorter period", field="bucket")
     chosen = answers.chosen(fields, by_bucket=bucket is not None)
-    with pool.connection() as conn:
+    with turn(), pool.connection() as conn:
         known_vehicle(conn, vin)
         found = (
             telemetry.buckets(conn, vin, since=since, until=until, width=bucket.width)
@@ -85,7 +85,7 @@ def get_telemetry(
 def get_trips(vin: ReadableVin, pool: Database, wanted: Wanted, from_: From = None, to: To = None) -> Response:
     """The trips that began in [from, to), at most 366 days, as engine events and motion show them."""
     since, until = _period(from_, to, most=_LONGEST)
-    with pool.connection() as conn:
+    with turn(), pool.connection() as conn:
         known_vehicle(conn, vin)
         found = telemetry.trips(conn, vin, since=since, until=until)
         written = Written(Rows(answers.TRIP_COLUMNS, found), wanted, {"vin": vin, "from": since, "to": until})

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
+from api import tables
 from db import telemetry, vehicles
 from db.pool import Connection, connect
 from db.telemetry import EngineRow, StatusRow
@@ -192,6 +193,17 @@ def test_too_many_samples_are_refused_and_never_cut_off(
         assert answer.status_code == 422
         assert "at most 20 samples" in answer.json()["detail"]
     assert len(asked(api, "telemetry", **instants(SINCE, SINCE + timedelta(seconds=20))).json()["rows"]) == 20
+
+
+def test_long_answers_leave_connections_and_threads_to_presses(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_WAIT_S", 0.05)
+    with tables.turn(), tables.turn():
+        for what in ("telemetry", "trips"):
+            refused = api.call("GET", f"{URL}/{what}")
+            assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_LONG_ANSWERS")
+            assert refused.headers["retry-after"] == "2"
+        assert api.call("POST", f"/vehicles/{VIN}/sos", {}).status_code == 201
+    assert api.call("GET", f"{URL}/telemetry").status_code == 200
 
 
 def test_what_has_no_data_is_null_and_not_zero(api: Api, conn: Connection) -> None:
