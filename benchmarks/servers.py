@@ -25,6 +25,7 @@ from ingest.broker import client_id
 from mosquitto import pki
 from schemas.access import Role
 from schemas.topics import Uplink, uplink_topic
+from stack import priority
 from stack.broker import Broker, start_mosquitto
 from stack.places import CHECKOUT, free_port, temporary_state
 from stack.postgres import ANALYST, OWNER, SERVICE, Postgres, start_postgres
@@ -228,9 +229,13 @@ def servers() -> Iterator[Servers]:
         acl = broker.directory / "acl"
         acl.write_text(f"topic readwrite tcu/v1/#\n{acl.read_text()}")
         broker.start()
+        # As in the stack.
+        lowering = subprocess.Popen(priority.command(database_state).command, cwd=CHECKOUT)
         try:
             yield Servers(postgres, broker, pki_dir, plain_port, broker_state)
         finally:
+            lowering.terminate()
+            lowering.wait()
             broker.stop()
             postgres.stop()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mosquitto import pki
 from schemas.demo import CONTACT_CENTER_PHONE, DEMO_TOKEN
-from stack import broker, postgres
+from stack import broker, postgres, priority
 from stack.places import CHECKOUT, Places, remembered_ports, secret
 from stack.server import ServerCommand
 
@@ -84,8 +84,8 @@ def settle(places: Places) -> Settings:
 
 def server_commands(places: Places, settings: Settings) -> list[ServerCommand]:
     """Return how to run the private servers that these settings need."""
-    known = {"postgres": postgres.server_command, "mosquitto": broker.server_command}
-    return [command(places.state) for name, command in known.items() if name in settings.servers]
+    known = {"postgres": (postgres.server_command, priority.command), "mosquitto": (broker.server_command,)}
+    return [command(places.state) for name in settings.servers for command in known.get(name, ())]
 
 
 def write_env(places: Places, settings: Settings) -> None:

@@ -1,6 +1,8 @@
 """What each role of the database may do, and may not."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -10,6 +12,7 @@ from db.errors import DatabaseError
 from db.migrate import migrate
 from db.pool import Connection, connect
 from db.roles import check_role
+from stack import priority
 from stack.postgres import ADMINISTRATOR, ANALYST, OWNER, SERVICE, Postgres
 
 ROWS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -159,6 +162,20 @@ def test_an_analyst_reads_figures_and_no_names_within_bounds(postgres_server: Po
             psycopg.connect(url)
         for other in others:
             other.close()
+
+
+def test_analysts_take_the_processor_time_that_nothing_else_wants(postgres_server: Postgres, database_url: str) -> None:
+    analysts = postgres_server.database_url(database_url.rpartition("/")[2], role=ANALYST)
+    with psycopg.connect(postgres_server.url) as administrator:
+        data = administrator.execute("SHOW data_directory").fetchone()
+    assert data is not None
+    with connect(database_url, name="tests") as service, psycopg.connect(analysts) as analyst:
+        before = os.getpriority(os.PRIO_PROCESS, service.info.backend_pid)
+        assert analyst.info.backend_pid in priority.lower(Path(data[0]))
+        assert os.getpriority(os.PRIO_PROCESS, analyst.info.backend_pid) == priority.LOWEST
+        assert service.info.backend_pid not in priority.lower(Path(data[0]))
+        assert os.getpriority(os.PRIO_PROCESS, service.info.backend_pid) == before
+    assert priority.lower(Path("/nowhere")) == set()
 
 
 def test_a_database_that_an_administrator_made_becomes_the_owners(postgres_server: Postgres) -> None:

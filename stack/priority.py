@@ -1,0 +1,48 @@
+"""`python -m stack.priority DATA_DIRECTORY`: analysts' queries take the processor time that nothing else wants.
+
+PostgreSQL has no priorities. Its processes can be told apart by their titles, and who runs the server (or root) may
+lower theirs: ingestion then goes first, also where both want every core.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from stack.places import CHECKOUT, run_as
+from stack.postgres import ANALYST
+from stack.server import ServerCommand
+
+LOWEST = 19
+EVERY_S = 0.5
+
+
+def command(state_dir: Path) -> ServerCommand:
+    """Return how to keep the analysts' priority low in the cluster of this state directory."""
+    words = [sys.executable, "-m", "stack.priority", str(state_dir / "postgres" / "data")]
+    return ServerCommand("analysts", run_as(None, words, stop_signal="TERM"), CHECKOUT, signal.SIGTERM)
+
+
+def lower(data: Path) -> set[int]:
+    """Give the analysts' backends of a cluster the lowest priority, and return their process ids."""
+    lowered: set[int] = set()
+    try:
+        postmaster = int((data / "postmaster.pid").read_text().partition("\n")[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return lowered  # it starts or stops
+    for child in map(int, children):
+        try:
+            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(f"postgres: {ANALYST} ".encode()):
+                os.setpriority(os.PRIO_PROCESS, child, LOWEST)
+                lowered.add(child)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # its client has left
+    return lowered
+
+
+if __name__ == "__main__":
+    while True:
+        lower(Path(sys.argv[1]))
+        time.sleep(EVERY_S)
