@@ -185,7 +185,7 @@ def fleet(
     The report says what the limit was. Where samples were made later than a quarter of a second (p99) after their
     time, the simulator or the machine was, and latencies say nothing about the backend.
 
-    Exits with 1 if an urgent message stayed without a receipt.
+    Exits with 1 if an urgent message stayed without a receipt, or a status message without the broker's confirmation.
 
     [bold]Examples[/bold]
 
@@ -213,7 +213,7 @@ def fleet(
                     watch=watch,
                 )
         report.fleet(counted)
-        return 1 if counted.outstanding else 0
+        return 1 if counted.outstanding or counted.status_lost else 0
 
     _run(main)
 

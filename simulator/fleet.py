@@ -51,7 +51,9 @@ class FleetPlan:
 
 @dataclass(slots=True)
 class FleetReport:
-    """What the fleet has counted; `outstanding` are messages without receipt or PUBACK, in order of their sending."""
+    """What the fleet has counted; `outstanding` are urgent messages without a receipt, in order of their sending.
+
+    `status_waiting` are samples that waited for their PUBACK when it was looked, at last when the driving ended."""
 
     vehicles: int
     rate_per_s: float
@@ -74,6 +76,11 @@ class FleetReport:
     """How long after its time a sample was made: what the event loop owes."""
     cpu_share: float = 0.0
     """Of one processor, what this process used."""
+
+    @property
+    def status_lost(self) -> int:
+        """Samples that the broker has not confirmed, nor the vehicle given up: in the end there must be none."""
+        return self.status_due - self.status_sent - self.status_given_up
 
     @property
     def limit(self) -> str:

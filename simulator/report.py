@@ -195,6 +195,7 @@ def _fleet_record(report: FleetReport) -> dict[str, Any]:
         "statusSent": report.status_sent,
         "statusWaiting": report.status_waiting,
         "statusGivenUp": report.status_given_up,
+        "statusUnconfirmed": report.status_lost,
         "urgentSent": dict(sorted(report.urgent.items())),
         "urgentSentAgain": report.urgent_resent,
         "receipts": dict(sorted(report.receipts.items())),

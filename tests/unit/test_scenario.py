@@ -19,6 +19,7 @@ from simulator.scenario import (
     load_scenario,
     scenario_files,
 )
+from tests.processes import CHECKOUT
 
 NOW = datetime(2026, 3, 7, 18, 30, tzinfo=UTC)
 KNOWN = {"sos": {"cid": "SOS_20260307_001", "messageId": "m"}, "vin": "KMHSH81C7LU123456", "answer": {"rows": [1, 2]}}
@@ -39,6 +40,14 @@ def test_a_bundled_scenario_keeps_the_schema_and_completes_in_editors(name: str)
     assert len(lines.steps) == len(scenario.steps)
     for line in lines.steps + lines.afterwards:
         assert text.splitlines()[line - 1].startswith("  - ")
+
+
+def test_the_example_of_the_documentation_is_a_scenario(tmp_path: Path) -> None:
+    text = (CHECKOUT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    (tmp_path / "example.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    scenario, lines = load_scenario(tmp_path / "example.yaml")
+    assert [step.kind for step in scenario.steps] == ["press", "event", "rest"]
+    assert lines.steps == [5, 6, 7]
 
 
 def test_names_of_scenarios_are_files() -> None:

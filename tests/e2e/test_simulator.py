@@ -1,0 +1,159 @@
+"""Fleet, faults and scenarios on the whole product: it passes them all, and where it errs they fail and say where."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, LiteralString
+
+import pytest
+
+from db.pool import Connection, connect
+from mosquitto import pki
+from schemas.demo import fleet_vin
+from simulator.scenario import BUNDLED, FOLDER
+from stack.broker import Broker
+from stack.server import Server, ServerCommand
+from tests.fleet_accounts import reported, stored_in_the_end
+from tests.processes import CHECKOUT, is_ready, worker_environment
+
+pytestmark = pytest.mark.usefixtures("worker", "sequencer")
+
+FLEET = "fleet --vehicles 12 --rate 5 --seconds 3 --presses-per-minute 200 --traffic constant --seed 1"
+FAULTS_SEED = "5"
+"""With it the command is answered wrongly; late would take a minute."""
+
+WRONG_VIOLATIONS: LiteralString = """
+CREATE FUNCTION wrongly_resolved() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN NEW.resolution := replace(NEW.resolution, 'ENGINE_STOP', 'WINDOW_END'); RETURN NEW; END $$;
+CREATE TRIGGER wrongly_resolved BEFORE UPDATE ON curfew_violations FOR EACH ROW EXECUTE FUNCTION wrongly_resolved();
+"""
+
+WITHOUT_RECEIPTS = """
+import runpy
+import ingest.lane
+real = ingest.lane.receipt
+ingest.lane.receipt = lambda outcome, **now: None if outcome.cid is None else real(outcome, **now)
+runpy.run_module("ingest", run_name="__main__")
+"""
+"""A worker that forgets the receipts of all that is no emergency."""
+
+
+def simulated(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "simulator", *arguments, "--json"]
+    return subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def lines(process: subprocess.Popen[str], *kinds: str) -> Iterator[dict[str, Any]]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        told = json.loads(line)
+        if told["kind"] in kinds:
+            yield told
+
+
+def ended(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, str | None]]:
+    """Return the exit status, and the failure of each scenario."""
+    with simulated(environment, "check", *arguments) as process:
+        failures = {told["scenario"]: told["failure"] for told in lines(process, "scenario")}
+    return process.returncode, failures
+
+
+def hurried(name: str, folder: Path) -> str:
+    """Return a copy of a bundled scenario that waits for nothing longer than two seconds."""
+    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"within: \d+", "within: 2", text).replace(
+        "engine: {event: STOP}", "engine: {event: STOP, within: 2}"
+    )
+    (folder / f"{name}.yaml").write_text(text)
+    return str(folder / f"{name}.yaml")
+
+
+def test_a_fleet_is_accounted_for_while_every_bundled_scenario_passes_and_then_every_fault_is_borne(
+    environment: dict[str, str], pki_dir: Path, conn: Connection
+) -> None:
+    vins = [fleet_vin(number) for number in range(1, 13)]
+    for vin in vins:
+        pki.issue_vehicle(pki_dir, vin)
+    since = datetime.now(UTC)
+    with simulated(environment, *FLEET.split()) as fleet:
+        assert ended(environment, "all", "--seed", "1") == (0, {f"{name}.yaml": None for name in BUNDLED})
+        report = list(lines(fleet, "fleet"))[-1]
+    assert len(BUNDLED) == 7
+    assert fleet.returncode == 0
+    assert report["statusDue"] == report["statusSent"] >= 12 * 5 * 3 * 0.9
+    assert report["urgentSent"]["engine"] >= 12
+    assert report["incidents"].keys() == {"SOS", "RSA"}
+    assert report["receipts"] == {"STORED": sum(report["urgentSent"].values())}
+    assert (report["unreceipted"], report["statusUnconfirmed"], report["incidentsLeftOpen"]) == (0, 0, 0)
+    assert report["receiptMs"]["p50"] <= report["receiptMs"]["p99"]
+    assert stored_in_the_end(conn, vins, since, reported(report)) == reported(report)
+    faults_are_borne(environment)
+
+
+def faults_are_borne(environment: dict[str, str]) -> None:
+    with simulated(environment, "faults", "--vehicles", "1", "--seed", FAULTS_SEED) as process:
+        told = list(lines(process, "fault"))
+    assert {one["fault"]: one["failure"] for one in told} == dict.fromkeys(
+        ("offline", "duplicates", "reordering", "clock", "bounce", "malformed", "commands")
+    )
+    assert process.returncode == 0
+    assert "answered wrongly" in next(one["what"] for one in told if one["fault"] == "commands")
+    receipts = {one["fault"]: one["receipts"] for one in told}
+    assert receipts["duplicates"] == {"STORED": 1, "DUPLICATE": 3}
+    assert receipts["bounce"] == {"STORED": 5}
+
+
+def test_where_the_backend_errs_a_scenario_fails_and_says_where(
+    environment: dict[str, str],
+    owners_url: str,
+    sequencer: Server,
+    worker: Server,
+    forgetful_worker: Server,
+    tmp_path: Path,
+) -> None:
+    os.kill(sequencer.pid, signal.SIGSTOP)
+    with simulated(environment, "check", hurried("sos", tmp_path)) as process:
+        told = lines(process, "step", "scenario")
+        first = next(told)
+        time.sleep(3)  # longer than the event may take
+        os.kill(sequencer.pid, signal.SIGCONT)
+        failure = [first, *told][-1]["failure"]
+    assert failure.startswith("sos.yaml:5 event SOS_INITIATED: ")
+    assert "expected within 2 s" in failure
+    assert process.returncode == 1
+
+    with connect(owners_url, name="tests") as owner:
+        owner.execute(WRONG_VIOLATIONS)
+    status, failures = ended(environment, "curfew-night")
+    assert status == 1
+    assert failures["curfew-night.yaml"] is not None
+    assert failures["curfew-night.yaml"].startswith("curfew-night.yaml:39 rest GET ")
+    assert "violations.0.resolution is 'WINDOW_END', expected 'ENGINE_STOP'" in failures["curfew-night.yaml"]
+
+    worker.kill()
+    forgetful_worker.start()
+    status, failures = ended(environment, hurried("curfew-night", tmp_path))
+    assert status == 1
+    assert failures["curfew-night.yaml"] is not None
+    assert failures["curfew-night.yaml"].startswith("curfew-night.yaml:4 engine STOP: receipts of ")
+    assert failures["curfew-night.yaml"].endswith("within 2 s: none; expected 1 STORED")
+
+
+@pytest.fixture
+def forgetful_worker(broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path) -> Iterator[Server]:
+    """A worker that sends no receipts but an emergency's, not started."""
+    settings = [f"{name}={value}" for name, value in worker_environment(broker, pki_dir, database_url).items()]
+    faulty = Server(
+        ServerCommand("ingest", ["env", *settings, sys.executable, "-c", WITHOUT_RECEIPTS], CHECKOUT, signal.SIGTERM),
+        log=tmp_path / "forgetful.log",
+        ready=lambda: is_ready(database_url, "ingest", faulty.pid),
+    )
+    yield faulty
+    faulty.kill()
