@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from api.access import URGENT, Action, Principal
@@ -92,4 +92,6 @@ def _site(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return address
-    return str(parsed) if parsed.version == 4 else str(ip_network((parsed, _SITE_BITS), strict=False))  # noqa: PLR2004
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ip_network((parsed, _SITE_BITS), strict=False))
+    return str(parsed)

@@ -135,6 +135,7 @@ def test_behind_a_proxy_that_is_named_each_address_has_a_count_of_its_own(
 
     assert [status(api, "198.51.100.1"), status(api, "198.51.100.1"), status(api, "198.51.100.2")] == [401, 429, 401]
     assert [status(api, "2001:db8::1"), status(api, "2001:db8::2"), status(api, "2001:db8:0:1::1")] == [401, 429, 401]
+    assert [status(api, "::ffff:192.0.2.1"), status(api, "::ffff:192.0.2.2")] == [401, 401]  # IPv4, on such a socket
     # What comes from elsewhere may say what it likes.
     with serving(api.database_url, api_proxies="10.0.0.0/8,192.0.2.1") as other:
         assert [status(other, "198.51.100.3"), status(other, "198.51.100.4")] == [401, 429]
