@@ -5,8 +5,10 @@ CREATE FUNCTION pg_temp.share(key text) RETURNS double precision LANGUAGE sql IM
 $$ SELECT ('x' || substr(md5(key), 1, 8))::bit(32)::bigint / 4294967296.0::double precision $$;
 
 CREATE TEMPORARY TABLE cars ON COMMIT DROP AS
-SELECT n, 'KMHSAMPLE' || lpad(n::text, 8, '0') AS vin
-FROM generate_series(1, current_setting('sample.vehicles')::integer) n;
+SELECT n, vin, pg_temp.share('home' || vin) AS home, pg_temp.share('east' || vin) AS east, pg_temp.share('tank' || vin) AS tank
+FROM (SELECT n, 'KMHSAMPLE' || lpad(n::text, 8, '0') AS vin
+      FROM generate_series(1, current_setting('sample.vehicles')::integer) n) AS numbered;
+ANALYZE cars;
 
 INSERT INTO vehicles (vin, make, model, model_year, registered_at)
 SELECT vin, 'BMW', (ARRAY['320i', 'i4', 'X3', 'X5'])[1 + n % 4], 2018 + n % 7, '2026-01-01Z' FROM cars;
@@ -40,17 +42,17 @@ FROM (SELECT d.n, d.vin, d.day, at, d.is_late,
 
 INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect, latitude, longitude, accuracy_m, heading_deg,
     speed_kph, odometer_km, battery_voltage, fuel_level, engine_status, transmission_status, drivable, dtc_codes)
-SELECT vin, md5('status' || vin || at)::uuid, at, at + CASE WHEN is_late THEN interval '2 hours' ELSE interval '400 ms' END,
-       n % 20 = 11 AND day = '2026-03-04' AND NOT is_late,
-       37.45 + 0.2 * pg_temp.share('home' || vin) + 0.02 * sin(odometer_km / 9),
-       126.85 + 0.3 * pg_temp.share('east' || vin) + 0.03 * cos(odometer_km / 11), 5, round(odometer_km * 40) % 360,
+SELECT s.vin, md5('status' || s.vin || at)::uuid, at, at + CASE WHEN is_late THEN interval '2 hours' ELSE interval '400 ms' END,
+       s.n % 20 = 11 AND day = '2026-03-04' AND NOT is_late,
+       37.45 + 0.2 * c.home + 0.02 * sin(odometer_km / 9),
+       126.85 + 0.3 * c.east + 0.03 * cos(odometer_km / 11), 5, round(odometer_km * 40) % 360,
        speed_kph, odometer_km,
-       round((CASE WHEN n % 20 = 7 THEN 13.4 - 0.25 * (day - date '2026-03-02') ELSE 14.1 END
-              + 0.2 * pg_temp.share('volt' || vin || at))::numeric, 2),
-       round(98 - (odometer_km - 8000 - 400 * n % 90000 + 300 * pg_temp.share('tank' || vin)::numeric) * 0.09 % 90, 1), 'ON', 'DRIVE', true,
-       CASE WHEN n % 10 = 3 AND day >= '2026-03-06' THEN '{P0301}'::text[]
-            WHEN n % 10 = 8 THEN '{P0420,P0171}'::text[] ELSE '{}'::text[] END
-FROM samples;
+       round((CASE WHEN s.n % 20 = 7 THEN 13.4 - 0.25 * (day - date '2026-03-02') ELSE 14.1 END
+              + 0.2 * pg_temp.share('volt' || s.vin || at))::numeric, 2),
+       round(98 - (odometer_km - 8000 - 400 * s.n % 90000 + 300 * c.tank::numeric) * 0.09 % 90, 1), 'ON', 'DRIVE', true,
+       CASE WHEN s.n % 10 = 3 AND day >= '2026-03-06' THEN '{P0301}'::text[]
+            WHEN s.n % 10 = 8 THEN '{P0420,P0171}'::text[] ELSE '{}'::text[] END
+FROM samples s JOIN cars c ON c.n = s.n;
 
 -- The engines of n % 20 = 13 are never heard to stop.
 INSERT INTO engine_events (vin, message_id, occurred_at, received_at, clock_suspect, event)
@@ -64,7 +66,7 @@ INSERT INTO partners (partner, name) VALUES ('NORTH_ROAD', 'North Road'), ('SOUT
 CREATE TEMPORARY TABLE presses ON COMMIT DROP AS
 SELECT vin, day, started_at + interval '5 minutes' AS at, pg_temp.share('answer' || vin || day) AS quick,
        pg_temp.share('what' || vin || day) AS what, leg,
-       lpad(row_number() OVER (PARTITION BY day, leg ORDER BY started_at, vin)::text, 3, '0') AS number,
+       to_char(row_number() OVER (PARTITION BY day, leg ORDER BY started_at, vin), 'FM00000000') AS number,
        1 + row_number() OVER (ORDER BY started_at, vin) % 4 AS agent
 FROM drives WHERE leg IN ('out', 'back') AND pg_temp.share('press' || vin || day || leg) < 0.22;
 
