@@ -1,5 +1,7 @@
 """Where the database is, and whether that way is fit for production."""
 
+import re
+
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
@@ -7,6 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.production import Environment, check_database
+
+_EMPTY_PASSWORD = re.compile(r"postgres(ql)?://[^/?#@]*:@")
 
 
 class DatabaseSettings(BaseSettings):
@@ -34,6 +38,8 @@ def fit_url(url: str, environment: Environment | None) -> str:
     except ProgrammingError:
         raise ValueError("expected postgresql://user:password@host:port/name") from None
     if environment is Environment.PRODUCTION:
+        if _EMPTY_PASSWORD.match(url):
+            said["password"] = ""  # libpq takes it for none
         # What the URL leaves out libpq takes from PGHOST, PGPASSWORD and the like.
         meant = {one.keyword.decode(): one.val.decode() for one in Conninfo.get_defaults() if one.val is not None}
         check_database(meant | {name: str(value) for name, value in said.items() if value is not None})

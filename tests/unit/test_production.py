@@ -59,6 +59,7 @@ def test_a_local_or_verified_database_is_fit_for_production(url: str) -> None:
         ("postgresql://tcu_service:TCU_SERVICE@127.0.0.1/tcu", "the password of 'tcu_service' is empty or a default"),
         ("postgresql://tcu_service:postgres@127.0.0.1/tcu", "is empty or a default"),
         ("host=127.0.0.1 user=tcu_service password=''", "is empty or a default"),
+        ("postgresql://tcu_service:@127.0.0.1/tcu", "is empty or a default"),  # as of a variable that was not set
         (f"mysql://tcu:{SECRET}@127.0.0.1/tcu", "expected postgresql://user:password@host:port/name"),
         (
             f"postgresql://tcu:{SECRET}@127.0.0.1/tcu?what={SECRET}",
