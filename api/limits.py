@@ -10,7 +10,7 @@ from db import limits
 from db.pool import Pool
 from rules.errors import DomainError
 
-STRANGERS_PER_MINUTE = 600
+STRANGERS_PER_MINUTE = 1200
 """Requests of one address without a credential that counts."""
 _MINUTE_S = 60.0
 _ADDRESSES_MOST = 10_000
