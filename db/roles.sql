@@ -28,7 +28,7 @@ ALTER ROLE tcu_service LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION N
 ALTER ROLE analyst NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
 -- So few and so short that no analyst keeps an emergency waiting.
 ALTER ROLE tcu_analyst LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 5;
-ALTER ROLE tcu_analyst SET statement_timeout = '60s';
+ALTER ROLE tcu_analyst SET statement_timeout = '120s';
 ALTER ROLE tcu_analyst SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE tcu_analyst SET lock_timeout = '1s';
 ALTER ROLE tcu_analyst SET default_transaction_read_only = on;

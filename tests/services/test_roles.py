@@ -133,7 +133,7 @@ def test_an_analyst_reads_figures_and_no_names_within_bounds(postgres_server: Po
     with psycopg.connect(url, autocommit=True) as conn:  # without the bounds that db/pool.py sets for processes
         conn.execute("SELECT vin, speed_kph FROM vehicle_status")
         bounds = [conn.execute(f"SHOW {bound}".encode()).fetchone() for bound in ("statement_timeout", "lock_timeout")]
-        assert bounds == [("1min",), ("1s",)]
+        assert bounds == [("2min",), ("1s",)]
         slow = [conn.execute(f"SHOW {bound}".encode()).fetchone() for bound in (
             "max_parallel_workers_per_gather", "work_mem", "temp_file_limit", "search_path")]  # fmt: skip
         assert slow == [("0",), ("32MB",), ("4GB",), ("analytics, public",)]
