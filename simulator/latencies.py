@@ -20,10 +20,6 @@ class Latencies:
         """Count one duration, in seconds."""
         self._counts[round(math.log(max(duration_s, _LEAST_S) / _LEAST_S, _STEP))] += 1
 
-    def update(self, other: "Latencies") -> None:
-        """Count all of another's durations too."""
-        self._counts.update(other._counts)
-
     def percentile_ms(self, percent: float) -> float | None:
         """Return the milliseconds that so many per cent took at most, None where nothing was counted."""
         left = math.ceil(len(self) * percent / 100)

@@ -207,6 +207,7 @@ def _fleet_record(report: FleetReport) -> dict[str, Any]:
         "pubackMs": _percentiles(report.puback_s),
         "lateMs": _percentiles(report.late_s),
         "processorShare": round(report.cpu_share, 3),
+        "heldUpSeconds": {"byItself": round(report.busy_s, 1), "byTheMachine": round(report.starved_s, 1)},
         "limit": report.limit,
     }
 
