@@ -12,6 +12,7 @@ from benchmarks.servers import Servers
 from db.pool import connect
 from ingest.inbox import Received
 from ingest.pipeline import store
+from ingest.recent import RecentIds
 from ingest.sights import EngineSeen
 
 MESSAGES = 40_000
@@ -69,13 +70,21 @@ def _store(parts: Servers, messages: list[fleet.Message], profile: cProfile.Prof
     received = [Received(topic, payload, now) for topic, payload in messages]
     known: set[str] = set()
     engines: dict[str, EngineSeen] = {}
+    recent = RecentIds()
     with connect(url, name="bench", autocommit=True) as conn:
-        store(conn, received[:BATCH], known_vins=known, engines=engines, now=now)  # vehicles, chunk, plans
+        store(conn, received[:BATCH], known_vins=known, engines=engines, recent=recent, now=now)
         began = time.monotonic()
         if profile is not None:
             profile.enable()
         for start in range(BATCH, len(received), BATCH):
-            store(conn, received[start : start + BATCH], known_vins=known, engines=engines, now=datetime.now(UTC))
+            store(
+                conn,
+                received[start : start + BATCH],
+                known_vins=known,
+                engines=engines,
+                recent=recent,
+                now=datetime.now(UTC),
+            )
         if profile is not None:
             profile.disable()
         took = time.monotonic() - began

@@ -14,6 +14,7 @@ from benchmarks.servers import Servers
 from db.pool import connect
 from ingest.inbox import Received
 from ingest.pipeline import store
+from ingest.recent import RecentIds
 from ingest.sights import EngineSeen
 from schemas.topics import Uplink, uplink_topic
 
@@ -63,8 +64,9 @@ def _rate(url: str, seed: int) -> float:
     ]
     known: set[str] = set()
     engines: dict[str, EngineSeen] = {}
+    recent = RecentIds()
     with connect(url, name="bench", autocommit=True) as conn:
         began = time.monotonic()
         for batch in batches:
-            store(conn, batch, known_vins=known, engines=engines, now=datetime.now(UTC))
+            store(conn, batch, known_vins=known, engines=engines, recent=recent, now=datetime.now(UTC))
         return BATCHES * BATCH / (time.monotonic() - began)

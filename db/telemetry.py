@@ -59,20 +59,26 @@ class EngineRow:
 _engine_names = [field.name for field in fields(EngineRow)]
 
 
-def store_status(conn: Connection, rows: Sequence[StatusRow]) -> int:
+def store_status(conn: Connection, rows: Sequence[StatusRow], *, again: Sequence[StatusRow] = ()) -> int:
     """Store samples inside the caller's transaction and return how many were new.
 
-    COPY straight into the hypertable; only where it meets a second delivery, the same rows again through a
-    staging table. Raises psycopg.DataError for a value that PostgreSQL refuses.
+    COPY straight into the hypertable; only where it meets a second delivery, the same rows once more through a staging
+    table. What may be one is given apart in `again`, and costs the others nothing: it is staged behind them.
+    Raises psycopg.DataError for a value that PostgreSQL refuses.
     """
     try:
         with conn.transaction():
-            return _copy(conn, _SQL["copy_status"], rows)
+            new = _copy(conn, _SQL["copy_status"], rows) if rows else 0
     except psycopg.errors.UniqueViolation:
-        conn.execute(_SQL["create_staging"])
-        _copy(conn, _SQL["copy_staging"], rows)
-        row = conn.execute(_SQL["merge_staging"]).fetchone()
-        return int(row[0]) if row else 0
+        new, again = 0, [*rows, *again]
+    return new + _merge(conn, again) if again else new
+
+
+def _merge(conn: Connection, rows: Sequence[StatusRow]) -> int:
+    conn.execute(_SQL["create_staging"])
+    _copy(conn, _SQL["copy_staging"], rows)
+    row = conn.execute(_SQL["merge_staging"]).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _copy(conn: Connection, statement: bytes, rows: Sequence[StatusRow]) -> int:

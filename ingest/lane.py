@@ -15,6 +15,7 @@ from ingest.broker import PROBE_TOPIC, Outgoing, Publications, Session
 from ingest.inbox import Received
 from ingest.pipeline import Outcome, store, store_refused
 from ingest.receipts import receipt
+from ingest.recent import RecentIds
 from ingest.settings import WorkerSettings
 from ingest.sights import EngineSeen
 from rules.logs import brief
@@ -47,6 +48,7 @@ class Lane:
             self._session = Session(settings, name=f"{name}-{settings.ingest_member}", filters=shared)
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
+        self._recent = RecentIds()
         self._in_hand_since: datetime | None = None
         self._attempted_s = time.monotonic()
         self._stopping = Event()
@@ -173,10 +175,13 @@ class Lane:
         self._attempted_s = began = time.monotonic()
         try:
             now = datetime.now(UTC)
-            outcomes = store(conn, batch, known_vins=self._known_vins, engines=self._engines, now=now)
+            outcomes = store(
+                conn, batch, known_vins=self._known_vins, engines=self._engines, recent=self._recent, now=now
+            )
         except Exception as error:
             self._known_vins.clear()  # a vehicle may have been erased meanwhile
             self._engines.clear()
+            self._recent.clear()
             if isinstance(error, DatabaseError) and not isinstance(error, Refused):
                 raise
             if len(batch) == 1:

@@ -13,6 +13,7 @@ from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
 from ingest.decode import Decoded, DecodedSos, Rejected, decode
 from ingest.inbox import Received
+from ingest.recent import RecentIds
 from ingest.sights import EngineSeen, Sight, judge_curfews, note_status
 from rules import sos as sos_rule
 from rules.apply import calls as apply_calls
@@ -56,12 +57,14 @@ def store(
     *,
     known_vins: set[str],
     engines: dict[str, EngineSeen] | None = None,
+    recent: RecentIds | None = None,
     now: datetime,
 ) -> list[Outcome]:
     """Store a batch in one transaction and return what became of each message, in the order given.
 
     Needs an autocommit connection. `known_vins` remembers which vehicles are registered, `engines` what their last
-    status showed; forget both when a batch failed. Raises what the database raises, with nothing of the batch stored.
+    status showed, `recent` which status came of late; forget all three when a batch failed. Raises what the database
+    raises, with nothing of the batch stored.
     """
     steps = [decode(received) for received in batch]
     _register(conn, steps, known_vins)
@@ -77,7 +80,8 @@ def store(
         done = _store_others(conn, others, now) if others else []
         rows += [step for step, outcome in done if isinstance(step, StatusRow) and outcome is _STATUS_STORED]
         if rows:
-            telemetry.store_status(conn, rows)
+            new, again = recent.split(rows) if recent is not None else (rows, [])
+            telemetry.store_status(conn, new, again=again)
             note_status(conn, rows, engines if engines is not None else {}, now=now)
         if done:
             _note_second(conn, [outcome for _, outcome in done], now=now)

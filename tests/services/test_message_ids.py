@@ -1,16 +1,21 @@
 """Message ids: a second delivery has one effect, and no use of an id costs anybody an SOS."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from threading import Thread
 from uuid import UUID
 
 import pytest
 
-from db import messages
+from db import messages, telemetry
 from db.messages import Claim
 from db.pool import Connection, connect
-from schemas.topics import Uplink
+from db.telemetry import StatusRow
+from ingest.inbox import Received
+from ingest.pipeline import store
+from ingest.recent import RecentIds
+from schemas.topics import Uplink, uplink_topic
 from stack.server import wait_until
 from tests.tcu import Tcu
 
@@ -57,3 +62,43 @@ def test_two_lanes_that_take_the_same_ids_do_not_deadlock(conn: Connection, data
     conn.commit()
     other_lane.join()
     assert taken == [set()]
+
+
+def test_a_second_delivery_of_status_costs_its_batch_no_second_way(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged: list[int] = []
+    merge = telemetry._merge
+
+    def counted(conn: Connection, rows: Sequence[StatusRow]) -> int:
+        staged.append(len(rows))
+        return merge(conn, rows)
+
+    monkeypatch.setattr(telemetry, "_merge", counted)
+    now = datetime.now(UTC)
+
+    def status(number: int) -> Received:
+        body = {"messageId": str(UUID(int=number)), "timestamp": now.isoformat(), "speedKph": 1}
+        return Received(uplink_topic(VIN, Uplink.STATUS), json.dumps(body).encode(), now)
+
+    first, second = [status(n) for n in range(100)], [status(n) for n in range(100, 200)]
+    with connect(database_url, name="tests", autocommit=True) as conn:
+        recent = RecentIds()
+        for batch in (first, [*second, first[5], second[7], first[5]]):
+            store(conn, batch, known_vins=set(), recent=recent, now=now)
+        assert staged == [3]
+        store(conn, [status(200), first[5]], known_vins=set(), recent=RecentIds(), now=now)  # a worker that starts
+        assert staged == [3, 2]
+        assert conn.execute("SELECT count(*) FROM vehicle_status").fetchone() == (201,)
+        assert conn.execute("SELECT sum(messages)::int FROM second_deliveries").fetchone() == (4,)
+
+
+def test_of_late_is_bounded_and_never_less_than_it_promises() -> None:
+    recent, at = RecentIds(most=10), datetime.now(UTC)
+    told = dict.fromkeys(StatusRow._fields) | {"vin": VIN, "occurred_at": at, "received_at": at}
+    rows = [StatusRow(**told | {"message_id": UUID(int=number)}) for number in range(100)]
+    for number, row in enumerate(rows):
+        assert recent.split([row]) == ([row], [])
+        since = max(0, number - 9)
+        assert recent.split(rows[since : number + 1]) == ([], rows[since : number + 1])
+        assert len(recent._newer) + len(recent._older) <= 20
