@@ -1,5 +1,6 @@
 """`python -m ingest`: run the worker until SIGTERM or SIGINT; `python -m ingest check-sharing` tries the broker."""
 
+import gc
 import shlex
 import signal
 import subprocess
@@ -37,6 +38,7 @@ def work(context: typer.Context) -> None:
     readiness = Readiness()
     if settings.ingest_metrics_port is not None:
         serve(settings.ingest_metrics_port, readiness)
+    _tune()
     try:
         run(settings, stopping, readiness)
     except NotShared as error:
@@ -90,6 +92,18 @@ def _settings() -> WorkerSettings:
 def _complaint(field: str, message: str) -> str:
     name = field.upper().removeprefix("TCU_")
     return f"TCU_{name}: {message}" if name else message
+
+
+def _tune() -> None:
+    """Fit the interpreter to batches of thousands of small objects, none of which lies in a cycle.
+
+    With CPython's own thresholds the collector takes half of the time in which a backlog is read and decoded (11.6 and
+    5.8 us a message). A shorter turn lets the session's thread and the lane's change places sooner, for each gives the
+    interpreter up many times in a batch and then waits a whole turn for it.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    sys.setswitchinterval(0.0005)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,6 +24,9 @@ from ingest.mqtt import Conversation, Ended
 from ingest.settings import WorkerSettings
 from schemas.system_test import TEST_VIN
 from schemas.topics import PREFIX
+
+if TYPE_CHECKING:
+    from ingest.decode import Step
 
 log = structlog.get_logger()
 
@@ -34,6 +38,8 @@ SESSION_EXPIRY_S = 7 * 24 * 3600
 """How long the broker keeps messages for a worker that is away: as long as late data is accepted."""
 READ_BYTES = 64 * 1024
 READ_BYTES_MAX = 512 * 1024
+AHEAD_OF = 2000
+"""Messages: where so many wait for the lane, it is behind, and the session's thread has time to decode for it."""
 """What is read before anything else is done: many packets at once, yet acknowledgements need not wait."""
 
 
@@ -82,16 +88,24 @@ class Session:
 
     Messages go into the inbox. While that is full, reading pauses and the backlog stays in the broker. Messages that
     were not settled before the connection broke are delivered again by the broker (MQTT 5 §4.4). A session without
-    filters only publishes, and ends with its connection.
+    filters only publishes, and ends with its connection. `read_ahead` gives each message its `step`.
     """
 
-    def __init__(self, settings: WorkerSettings, *, name: str, filters: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        name: str,
+        filters: Sequence[str] = (),
+        read_ahead: Callable[[Received], "Step | None"] | None = None,
+    ) -> None:
         self.inbox = Inbox(
             messages_max=settings.ingest_buffer_max, bytes_max=settings.ingest_buffer_bytes_max, on_room=self._wake
         )
         self.publications = Publications()
         self._settings = settings
         self._name = name
+        self._read_ahead = read_ahead
         self._conversation = Conversation(
             client_id(settings.mqtt_key, name), filters, session_expiry_s=SESSION_EXPIRY_S if filters else 0
         )
@@ -226,9 +240,12 @@ class Session:
         if size:
             messages = self._conversation.receive(b"".join(parts), time.monotonic())
             received_at = datetime.now(UTC)
-            self.inbox.put(
-                [Received(topic, payload, received_at, number, self._connection) for topic, payload, number in messages]
-            )
+            received = [
+                Received(topic, payload, received_at, number, self._connection) for topic, payload, number in messages
+            ]
+            if self._read_ahead is not None and len(self.inbox) >= AHEAD_OF:
+                received = [one._replace(step=self._read_ahead(one)) for one in received]
+            self.inbox.put(received)
             self._note_answers()
             self._note_salvaged()
         if closed:  # what came before, a DISCONNECT with its reason perhaps, has been read

@@ -62,7 +62,11 @@ class Rejected:
     detail: str
 
 
-def decode(received: Received) -> StatusRow | Decoded | DecodedSos | Rejected:
+Step = StatusRow | Decoded | DecodedSos | Rejected
+"""What a message turned out to be."""
+
+
+def decode(received: Received) -> Step:
     """Return the message, or why it can't be stored. Never raises: nothing behind a bad message waits.
 
     A status message, by far the most frequent, becomes its row at once.

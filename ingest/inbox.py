@@ -4,17 +4,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import Condition
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ingest.decode import Step
 
 
 class Received(NamedTuple):
-    """A message as it came, and which delivery it was: packet id (none at QoS 0) and connection (MQTT 5 §4.3.2)."""
+    """A message as it came, and which delivery it was: packet id (none at QoS 0) and connection (MQTT 5 §4.3.2).
+
+    `step` is what it was decoded to, None where nobody has yet.
+    """
 
     topic: str
     payload: bytes
     received_at: datetime
     packet_id: int | None = None
     connection: int = 0
+    step: "Step | None" = None
 
 
 class Inbox:

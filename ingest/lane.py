@@ -12,6 +12,7 @@ from db.errors import DatabaseError, Refused
 from db.pool import PROMPT_WITHIN_S, Connection, connect
 from ingest import metrics
 from ingest.broker import PROBE_TOPIC, Outgoing, Publications, Session
+from ingest.decode import Step, decode
 from ingest.inbox import Received
 from ingest.pipeline import Outcome, store, store_refused
 from ingest.receipts import receipt
@@ -42,10 +43,11 @@ class Lane:
         self._settings = settings
         topics = [uplink_topic("+", kind) for kind in kinds]
         if settings.ingest_group is None:
-            self._session = Session(settings, name=name, filters=topics)
+            self._session = Session(settings, name=name, filters=topics, read_ahead=_read_ahead)
         else:  # each message goes to one of the group; each member has a session of its own
             shared = [f"$share/{settings.ingest_group}/{topic}" for topic in topics]
-            self._session = Session(settings, name=f"{name}-{settings.ingest_member}", filters=shared)
+            name_of_own = f"{name}-{settings.ingest_member}"
+            self._session = Session(settings, name=name_of_own, filters=shared, read_ahead=_read_ahead)
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
         self._recent = RecentIds()
@@ -216,3 +218,11 @@ class Lane:
                     return None
                 pause_s = min(pause_s * 2, BACKOFF_MAX_S)
         return self._conn
+
+
+def _read_ahead(received: Received) -> Step | None:
+    """Decode in the session's thread, while the lane's waits for the database."""
+    try:
+        return decode(received)
+    except Exception:  # noqa: BLE001 - the lane meets it again, and keeps a message that cannot be decoded
+        return None

@@ -11,7 +11,7 @@ from db import curfew, incidents, messages, sos, telemetry, vehicles
 from db.messages import Claim
 from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
-from ingest.decode import Decoded, DecodedSos, Rejected, decode
+from ingest.decode import Decoded, DecodedSos, Rejected, Step, decode
 from ingest.inbox import Received
 from ingest.recent import RecentIds
 from ingest.sights import EngineSeen, Sight, judge_curfews, note_status
@@ -32,8 +32,6 @@ from schemas.vehicle import EngineEvent, EngineMessage, PresenceMessage
 
 _TAKES_INCIDENT_LOCK = frozenset({Uplink.SOS, Uplink.RSA, Uplink.CALL})
 _TOUCHES_COMMANDS = frozenset({Uplink.SOS, Uplink.COMMAND_ACK})
-
-Step = StatusRow | Decoded | DecodedSos | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def store(
     status showed, `recent` which status came of late; forget all three when a batch failed. Raises what the database
     raises, with nothing of the batch stored.
     """
-    steps = [decode(received) for received in batch]
+    steps = [decode(received) if received.step is None else received.step for received in batch]
     _register(conn, steps, known_vins)
     steps = _without_withheld_places(conn, steps)
     # Status with a time of its own, nearly all there is, goes in one COPY; everything else step by step.

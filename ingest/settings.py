@@ -45,7 +45,7 @@ class WorkerSettings(DatabaseSettings):
     )
     ingest_metrics_port: int | None = Field(default=None, description="where Prometheus scrapes; none: no metrics")
     contact_center_phone: str | None = Field(default=None, description="shown to the driver in down/incident")
-    ingest_batch_max: int = Field(default=2000, ge=1, description="messages in one transaction at most")
+    ingest_batch_max: int = Field(default=5000, ge=1, description="messages in one transaction at most")
     ingest_linger_s: float = Field(default=0.005, ge=0, description="how long a batch waits for more messages")
     ingest_buffer_max: int = Field(default=10_000, ge=1, description="messages held before reading is paused")
     ingest_buffer_bytes_max: int = Field(default=32 * 1024 * 1024, ge=65_536, description="bytes held, likewise")

@@ -12,6 +12,7 @@ from db import messages, telemetry
 from db.messages import Claim
 from db.pool import Connection, connect
 from db.telemetry import StatusRow
+from ingest import lane, pipeline
 from ingest.inbox import Received
 from ingest.pipeline import store
 from ingest.recent import RecentIds
@@ -102,3 +103,23 @@ def test_of_late_is_bounded_and_never_less_than_it_promises() -> None:
         since = max(0, number - 9)
         assert recent.split(rows[since : number + 1]) == ([], rows[since : number + 1])
         assert len(recent._newer) + len(recent._older) <= 20
+
+
+def test_what_the_session_read_ahead_is_decoded_once_and_what_it_could_not_is_left_to_the_lane(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Received) -> None:
+        raise RecursionError
+
+    now = datetime.now(UTC)
+    body = {"messageId": str(FIRST), "timestamp": now.isoformat(), "speedKph": 1}
+    received = Received(uplink_topic(VIN, Uplink.STATUS), json.dumps(body).encode(), now)
+    ahead = received._replace(step=lane._read_ahead(received))
+    monkeypatch.setattr(pipeline, "decode", fail)
+    monkeypatch.setattr(lane, "decode", fail)
+    assert lane._read_ahead(received) is None
+    with connect(database_url, name="tests", autocommit=True) as conn:
+        store(conn, [ahead], known_vins=set(), now=now)
+        assert conn.execute("SELECT message_id, speed_kph FROM vehicle_status").fetchall() == [(FIRST, 1.0)]
+        with pytest.raises(RecursionError):
+            store(conn, [received], known_vins=set(), now=now)
