@@ -14,7 +14,7 @@ demo: setup ## the whole stack with a simulated fleet in the foreground; DEMO_SE
 	@exec $(PY) -m stack demo
 
 test: browser ## the whole suite on a real broker and a real database; ARGS="-k sos" narrows it
-	@$(PY) -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 browser: ## the set-up with Debian's Chromium, which the tests of the live screen drive
 	@bash stack/setup.sh --with-browser
