@@ -128,16 +128,19 @@ class Servers:
 
     def worker_environment(self, url: str, *, tls: bool) -> dict[str, str]:
         """Return the worker's settings."""
-        credentials = pki.issue_service(self.pki_dir, "ingest")
+        credentials, intruder = (pki.issue_service(self.pki_dir, name) for name in ("ingest", "acl-proof"))
         return {
             "TCU_ENVIRONMENT": "demo",
             "TCU_DATABASE_URL": url,
             "TCU_MQTT_HOST": self.broker.host,
             "TCU_MQTT_SERVICES_PORT": str(self.broker.services_port if tls else self.plain_port),
+            "TCU_MQTT_PORT": str(self.broker.port),
             "TCU_MQTT_TLS": str(tls).lower(),
             "TCU_MQTT_CA": str(self.broker.ca),
             "TCU_MQTT_CERT": str(credentials.certificate),
             "TCU_MQTT_KEY": str(credentials.key),
+            "TCU_ACL_PROOF_CERT": str(intruder.certificate),
+            "TCU_ACL_PROOF_KEY": str(intruder.key),
         }
 
     @contextmanager
@@ -217,7 +220,8 @@ def servers() -> Iterator[Servers]:
     with temporary_state() as database_state, temporary_state() as broker_state:
         pki_dir = broker_state / "pki"
         pki.issue_server(pki_dir)
-        pki.issue_service(pki_dir, "ingest")
+        for name in ("ingest", "acl-proof"):
+            pki.issue_service(pki_dir, name)
         # Tells of each row when it was committed.
         postgres = start_postgres(database_state, {"track_commit_timestamp": "on"})
         broker = start_mosquitto(broker_state, pki_dir)
