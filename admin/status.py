@@ -1,6 +1,7 @@
 """`tcu status`: which processes live, and whether they are ready."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,21 +10,23 @@ from rich.table import Table
 
 from admin.session import print_table, transaction
 from db import processes
-from db.processes import STALE_AFTER, Process
+from db.processes import STALE_AFTER, WORKER, Process
+from schemas.topics import LaneName
 
-EXPECTED = ("ingest", "api", "rules")
+LANES = tuple(f"{WORKER}-{lane}" for lane in LaneName)
+EXPECTED = (*LANES, "api", "rules")
 
 
 def show(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROCESS...]", help="As ingest; all by default.")
+        list[str] | None, typer.Argument(metavar="[PROCESS...]", help="As api, ingest or ingest-bulk; all by default.")
     ] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait until all are ready.")] = 0,
 ) -> None:
     """Show the processes; exit code 1 while one that is asked for is silent or not ready."""
     wanted = names or list(EXPECTED)
     deadline = time.monotonic() + wait
-    while (missing := _missing(wanted)) and time.monotonic() < deadline:
+    while (silent := _missing(wanted)) and time.monotonic() < deadline:
         time.sleep(0.2)
     table = Table("process", "ready", "last beat", "since", "figures")
     now = datetime.now(UTC)
@@ -38,8 +41,8 @@ def show(
             figures,
         )
     print_table(table)
-    if missing:
-        typer.echo(f"not ready: {', '.join(missing)}", err=True)
+    if silent:
+        typer.echo(f"not ready: {', '.join(silent)}", err=True)
         raise typer.Exit(1)
 
 
@@ -58,7 +61,13 @@ def _read() -> list[Process]:
 
 
 def _missing(wanted: list[str]) -> list[str]:
-    now = datetime.now(UTC)
-    # A process's name begins with its kind, as ingest@host:123.
-    living = {p.name.split("@")[0] for p in _read() if readiness(p, now=now) == "yes"}
-    return [name for name in wanted if name not in living]
+    return missing(_read(), wanted, now=datetime.now(UTC))
+
+
+def missing(known: Sequence[Process], wanted: Sequence[str], *, now: datetime) -> list[str]:
+    """Return what is wanted and not served by a process that is ready; of workers, which lanes are not."""
+    ready = [process for process in known if readiness(process, now=now) == "yes"]
+    served = {process.kind for process in ready if process.kind != WORKER}
+    served |= {f"{WORKER}-{lane}" for process in ready for lane in process.lanes}
+    each = [part for name in wanted for part in (LANES if name == WORKER else (name,))]
+    return [part for part in dict.fromkeys(each) if part not in served]

@@ -19,6 +19,7 @@ from benchmarks.servers import Servers, wait_for
 from db.pool import connect
 from ingest.inbox import Received
 from ingest.pipeline import store
+from schemas.topics import LaneName
 
 POLICIES = 100_000
 POLL_S = 0.4
@@ -88,7 +89,11 @@ def product(parts: Servers, url: str, backlog: Traffic, *, tls: bool) -> Drained
     parts.queue(parts.bulk_id, backlog.messages)
     parts.checkpoint()
     since = time.time()
-    with parts.worker(url, tls=tls) as worker, psycopg.connect(url, autocommit=True) as conn:
+    with (
+        parts.worker(url, LaneName.URGENT, tls=tls),
+        parts.worker(url, LaneName.BULK, tls=tls) as worker,
+        psycopg.connect(url, autocommit=True) as conn,
+    ):
 
         def count() -> int:
             return _count(conn, since)

@@ -24,7 +24,7 @@ from db.pool import connect
 from ingest.broker import client_id
 from mosquitto import pki
 from schemas.access import Role
-from schemas.topics import Uplink, uplink_topic
+from schemas.topics import LaneName, Uplink, uplink_topic
 from stack import priority
 from stack.broker import Broker, start_mosquitto
 from stack.places import CHECKOUT, free_port, temporary_state
@@ -144,9 +144,9 @@ class Servers:
         }
 
     @contextmanager
-    def worker(self, url: str, *, tls: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-        """Give `python -m ingest` on this database, begun and not waited for."""
-        with self._process("ingest", self.worker_environment(url, tls=tls)) as process:
+    def worker(self, url: str, lane: LaneName, *, tls: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+        """Give `python -m ingest` for a lane on this database, begun and not waited for."""
+        with self._process(f"ingest-{lane}", self.worker_environment(url, tls=tls)) as process:
             yield process
 
     @contextmanager
@@ -198,7 +198,7 @@ class Servers:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("TCU_")}
         with (self.logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", name], cwd=CHECKOUT, env=inherited | settings, stdout=log, stderr=log
+                [sys.executable, "-m", *name.split("-")], cwd=CHECKOUT, env=inherited | settings, stdout=log, stderr=log
             )
         try:
             yield process

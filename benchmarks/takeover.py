@@ -15,7 +15,7 @@ from benchmarks.measure import commits
 from benchmarks.report import Figure
 from benchmarks.servers import Servers, wait_for, wait_ready
 from benchmarks.wire import Client
-from schemas.topics import Uplink, uplink_topic
+from schemas.topics import LaneName, Uplink, uplink_topic
 
 PER_S = 200
 STEADY_S = 3
@@ -36,9 +36,9 @@ def _silence_s(parts: Servers, seed: int, how: signal.Signals) -> float:
     random = Random(seed)
     vins = fleet.vins()
     with ExitStack() as ended:
-        first = ended.enter_context(parts.worker(url))
-        wait_ready(url, "ingest", first.pid)
-        second = ended.enter_context(parts.worker(url))
+        first = ended.enter_context(parts.worker(url, LaneName.BULK))
+        wait_ready(url, "ingest-bulk", first.pid)
+        second = ended.enter_context(parts.worker(url, LaneName.BULK))
         wait_for(lambda: _reports(url, second.pid), 60, "the stand-by")
         client = ended.enter_context(Client(parts.plain_port, "bench-takeover"))
         began = time.monotonic()
@@ -64,4 +64,6 @@ def _silence_s(parts: Servers, seed: int, how: signal.Signals) -> float:
 
 def _reports(url: str, pid: int) -> bool:
     with psycopg.connect(url) as conn:
-        return conn.execute("SELECT 1 FROM processes WHERE name LIKE %s", (f"ingest@%:{pid}",)).fetchone() is not None
+        return (
+            conn.execute("SELECT 1 FROM processes WHERE name LIKE %s", (f"ingest-bulk@%:{pid}",)).fetchone() is not None
+        )

@@ -1,5 +1,6 @@
 """Heartbeats of the processes, and the election of one among many."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,9 +10,11 @@ from psycopg.types.json import Jsonb
 
 from db.pool import Connection
 from db.statements import statements
+from schemas.topics import LaneName
 
 _SQL = statements("processes")
 
+WORKER = "ingest"
 STALE_AFTER = timedelta(seconds=15)
 """A process whose last beat is older is taken for dead."""
 
@@ -25,6 +28,29 @@ class Process:
     beat_at: datetime
     ready: bool
     figures: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """What it is, as `ingest`."""
+        return kind_of(self.name)
+
+    @property
+    def lanes(self) -> frozenset[LaneName]:
+        """The lanes that a worker serves or stands by for; none of another process."""
+        kind, _, lane = self.name.partition("@")[0].partition("-")
+        if kind != WORKER:
+            return frozenset()
+        return frozenset({LaneName(lane)} if lane else LaneName)
+
+
+def kind_of(name: str) -> str:
+    """Return what a process is: `ingest` of the name ingest@host:123 or ingest-bulk@host:123."""
+    return name.partition("@")[0].partition("-")[0]
+
+
+def worker_name(lanes: Sequence[LaneName], place: str) -> str:
+    """Return the name of a worker: with its lane where it serves but one."""
+    return f"{'-'.join([WORKER, *(lanes if len(lanes) == 1 else ())])}@{place}"
 
 
 def beat(conn: Connection, process: Process) -> None:

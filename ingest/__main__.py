@@ -1,10 +1,14 @@
-"""`python -m ingest`: run the worker until SIGTERM or SIGINT; `python -m ingest check-sharing` tries the broker."""
+"""`python -m ingest [urgent | bulk]`: run the worker until SIGTERM or SIGINT, for both lanes where none is named.
+
+`python -m ingest check-sharing` tries the broker.
+"""
 
 import gc
 import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from threading import Event
 from typing import Annotated
 
@@ -21,26 +25,46 @@ from ingest.sharing import NotShared, check
 from ingest.worker import run
 from rules import logs
 from schemas.production import Environment
+from schemas.topics import LaneName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True)
-def work(context: typer.Context) -> None:
-    """Store what vehicles send until told to stop. Settings are read from TCU_… variables (docs/operations.md)."""
-    if context.invoked_subcommand is not None:
-        return
+def both(context: typer.Context) -> None:
+    """Store what vehicles send until told to stop. Settings are read from TCU_… variables (docs/operations.md).
+
+    One process serves both lanes, or each has one of its own (urgent, bulk), so that an SOS waits for no status.
+    """
+    if context.invoked_subcommand is None:
+        _work(tuple(LaneName))
+
+
+@app.command()
+def urgent() -> None:
+    """Serve presses, calls, engine events, acknowledgements and presence, and send what vehicles are told."""
+    _work((LaneName.URGENT,))
+
+
+@app.command()
+def bulk() -> None:
+    """Serve status."""
+    _work((LaneName.BULK,))
+
+
+def _work(lanes: Sequence[LaneName]) -> None:
     logs.configure()
     settings = _settings()
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     readiness = Readiness()
-    if settings.ingest_metrics_port is not None:
-        serve(settings.ingest_metrics_port, readiness)
+    port = settings.ingest_bulk_metrics_port if lanes == (LaneName.BULK,) else settings.ingest_metrics_port
+    if port is not None:
+        serve(port, readiness)
     _tune()
     try:
-        run(settings, stopping, readiness)
+        run(settings, lanes, stopping, readiness)
     except NotShared as error:
         sys.exit(f"ingest: {error}")
 

@@ -20,7 +20,7 @@ from ingest.recent import RecentIds
 from ingest.settings import WorkerSettings
 from ingest.sights import EngineSeen
 from rules.logs import brief
-from schemas.topics import RECEIPTED, Uplink, uplink_topic
+from schemas.topics import RECEIPTED, LaneName, uplink_topic
 
 log = structlog.get_logger()
 
@@ -37,11 +37,11 @@ class Lane:
     the broker keeps what follows. A message that PostgreSQL refuses is found by halving its batch, and quarantined.
     """
 
-    def __init__(self, settings: WorkerSettings, *, name: str, kinds: Sequence[Uplink]) -> None:
+    def __init__(self, settings: WorkerSettings, *, name: LaneName) -> None:
         self.name = name
         self.stored = 0
         self._settings = settings
-        topics = [uplink_topic("+", kind) for kind in kinds]
+        topics = [uplink_topic("+", kind) for kind in name.kinds]
         if settings.ingest_group is None:
             self._session = Session(settings, name=name, filters=topics, read_ahead=_read_ahead)
         else:  # each message goes to one of the group; each member has a session of its own

@@ -17,7 +17,7 @@ PUBACK_SECONDS = Histogram(
 )
 RECEIPTS = Gauge("tcu_ingest_receipts", "Receipts since the start: sent, and confirmed by the broker", ["state"])
 PAUSED = Gauge("tcu_ingest_reading_paused", "1 while the buffer is full and the backlog stays in the broker", ["lane"])
-LEADING = Gauge("tcu_ingest_leading", "1 while this worker holds the broker's sessions, 0 while it stands by")
+LEADING = Gauge("tcu_ingest_leading", "1 while this worker holds the lane's session, 0 while it stands by", ["lane"])
 READY = Gauge("tcu_ingest_session_ready", "1 while the broker session is subscribed", ["lane"])
 DATABASE_RETRIES = Counter(
     "tcu_ingest_database_retries_total", "Batches tried again for want of the database", ["lane"]

@@ -1,8 +1,9 @@
-"""The worker: it stands by or holds the lease; then both lanes and the downlink run."""
+"""The worker: it stands by or holds the lease; then its lanes run, and beside the urgent one the downlink."""
 
 import os
 import socket
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from threading import Event, Thread, Timer
 
@@ -22,7 +23,7 @@ from ingest.replay import replay
 from ingest.settings import WorkerSettings
 from ingest.sharing import require_check
 from rules.logs import brief
-from schemas.topics import BULK, URGENT
+from schemas.topics import LaneName
 
 log = structlog.get_logger()
 
@@ -35,19 +36,26 @@ STOPS_WITHIN_S = 60.0
 
 
 class Tenure:
-    """What the worker that holds the lease runs: both lanes and the downlink."""
+    """What the worker that holds the lease runs: its lanes.
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self.lanes = [Lane(settings, name="urgent", kinds=URGENT), Lane(settings, name="bulk", kinds=BULK)]
-        self._parts: list[Lane | DownlinkSender] = [*self.lanes, DownlinkSender(settings)]
+    What there is once is beside the urgent one: the downlink, the proof of the access list, replays.
+    """
+
+    def __init__(self, settings: WorkerSettings, lanes: Sequence[LaneName]) -> None:
+        self.has_urgent = LaneName.URGENT in lanes
+        self.lanes = [Lane(settings, name=name) for name in lanes]
+        self._parts: list[Lane | DownlinkSender] = [*self.lanes]
+        if self.has_urgent:
+            self._parts.append(DownlinkSender(settings))
         self._settings = settings
         self._stopping = Event()
-        self.unproven: str | None = "the access list has not been tried yet"
-        """Why it is not proven that the broker keeps vehicles apart; None once it is."""
+        self.unproven: str | None = "the access list has not been tried yet" if self.has_urgent else None
+        """Why it is not proven that the broker keeps vehicles apart; None once it is, and without the urgent lane."""
         self._proof = Thread(target=self._prove, name="acl-proof")
         for part in self._parts:
             part.start()
-        self._proof.start()
+        if self.has_urgent:
+            self._proof.start()
 
     def hindrances(self) -> list[str]:
         """Return why messages don't arrive, can't be stored or may come from anybody; empty while all is well."""
@@ -74,7 +82,8 @@ class Tenure:
         self._stopping.set()
         for part in self._parts:
             part.stop()
-        self._proof.join()
+        if self.has_urgent:
+            self._proof.join()
         last_resort.cancel()
         log.info("worker_stopped", stored={lane.name: lane.stored for lane in self.lanes})
 
@@ -95,8 +104,8 @@ def _end_at_once() -> None:
     os._exit(1)
 
 
-def run(settings: WorkerSettings, stopping: Event, readiness: Readiness) -> None:
-    """Work until `stopping` is set, or stand by while another worker does; with a group, beside the others in it.
+def run(settings: WorkerSettings, lanes: Sequence[LaneName], stopping: Event, readiness: Readiness) -> None:
+    """Serve these lanes until `stopping` is set, or stand by while another does; with a group, beside the others in it.
 
     Raises RuntimeError where a part ended by itself: the process must end, so that it is started again. Raises
     NotShared where there is a group on a broker that was not seen to keep its messages.
@@ -104,15 +113,15 @@ def run(settings: WorkerSettings, stopping: Event, readiness: Readiness) -> None
     if settings.ingest_group is not None:
         with connect(settings.database_url, name="ingest-house") as conn:
             require_check(conn, settings.broker)
-    lease = Lease(settings.database_url)
-    house = House(settings)
+    lease = Lease(settings.database_url, lanes)
+    house = House(settings, lanes)
     tenure: Tenure | None = None
     try:
         while True:
             held = settings.ingest_group is not None or lease.check()
             if held and tenure is None:
                 log.info("lease_taken")
-                tenure = Tenure(settings)
+                tenure = Tenure(settings, lanes)
             elif held is False and tenure is not None:  # while the database is away it is nobody else's either
                 log.warning("lease_lost")
                 tenure.stop()
@@ -131,8 +140,10 @@ def run(settings: WorkerSettings, stopping: Event, readiness: Readiness) -> None
 class House:
     """The worker's heartbeat and metrics, and the replays that operators ask for."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, lanes: Sequence[LaneName]) -> None:
         self._url = settings.database_url
+        self._lanes = lanes
+        self._name = processes.worker_name(lanes, f"{socket.gethostname()}:{os.getpid()}")
         self._conn: Connection | None = None
         self._started_at = datetime.now(UTC)
         self._beat_s = 0.0
@@ -144,7 +155,8 @@ class House:
         Returns why the worker is not ready.
         """
         lanes = tenure.lanes if tenure is not None else []
-        metrics.LEADING.set(tenure is not None)
+        for name in self._lanes:
+            metrics.LEADING.labels(name).set(tenure is not None)
         _measure(lanes)
         hindrances = tenure.hindrances() if tenure is not None else ["stands by: another worker has the lease"]
         is_ready = not hindrances
@@ -153,11 +165,12 @@ class House:
                 self._conn = connect(self._url, name="ingest-house", autocommit=True, answer_within_s=PROMPT_WITHIN_S)
             # At once when readiness is new: whoever waits for this worker sees it without delay.
             if is_ready is not self._was_ready or time.monotonic() - self._beat_s >= BEAT_EVERY_S:
-                processes.beat(self._conn, _heartbeat(lanes, self._started_at, hindrances))
+                processes.beat(self._conn, _heartbeat(self._name, lanes, self._started_at, hindrances))
                 self._was_ready, self._beat_s = is_ready, time.monotonic()
                 if lanes:
                     lanes[0].probe()  # the next beat tells what it took
-            replayed = replay(self._conn, now=datetime.now(UTC)) if tenure is not None else []
+            replays = tenure is not None and tenure.has_urgent
+            replayed = replay(self._conn, now=datetime.now(UTC)) if replays else []
             if replayed:
                 log.info("replayed", results=[outcome.result for outcome in replayed])
         except DatabaseError as error:
@@ -178,16 +191,16 @@ def _measure(lanes: list[Lane]) -> None:
     metrics.RECEIPTS.labels("confirmed").set(sum(lane.publications.confirmed for lane in lanes))
 
 
-def _heartbeat(lanes: list[Lane], started_at: datetime, hindrances: list[str]) -> Process:
+def _heartbeat(name: str, lanes: list[Lane], started_at: datetime, hindrances: list[str]) -> Process:
     now = datetime.now(UTC)
     figures: dict[str, object] = {"standing_by": not lanes}
     if lanes:
         if hindrances:
             figures["not_ready"] = "; ".join(hindrances)
         figures |= {
-            f"{lane.name}_{name}": value
+            f"{lane.name}_{what}": value
             for lane in lanes
-            for name, value in (("stored", lane.stored), ("waiting", lane.waiting), ("ready", lane.ready))
+            for what, value in (("stored", lane.stored), ("waiting", lane.waiting), ("ready", lane.ready))
         }
         figures |= {
             "lag_s": round(max(lane.lag_s(now) for lane in lanes), 3),
@@ -195,5 +208,4 @@ def _heartbeat(lanes: list[Lane], started_at: datetime, hindrances: list[str]) -
             "receipts_confirmed": sum(lane.publications.confirmed for lane in lanes),
             "broker_round_trip_s": lanes[0].publications.round_trip_s,
         }
-    name = f"ingest@{socket.gethostname()}:{os.getpid()}"
     return Process(name=name, started_at=started_at, beat_at=now, ready=not hindrances, figures=figures)

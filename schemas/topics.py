@@ -35,6 +35,19 @@ URGENT = (Uplink.SOS, Uplink.RSA, Uplink.CALL, Uplink.ENGINE, Uplink.COMMAND_ACK
 
 BULK = (Uplink.STATUS,)
 
+
+class LaneName(StrEnum):
+    """The two ways through the worker, which share nothing; each may have a process of its own."""
+
+    URGENT = "urgent"
+    BULK = "bulk"
+
+    @property
+    def kinds(self) -> tuple[Uplink, ...]:
+        """What travels on it."""
+        return URGENT if self is LaneName.URGENT else BULK
+
+
 RECEIPTED = frozenset({Uplink.SOS, Uplink.RSA, Uplink.ENGINE, Uplink.CALL, Uplink.COMMAND_ACK})
 """Kinds that a vehicle keeps and sends again until their `down/receipt` arrives."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from stack.places import CHECKOUT, Places, run_as
 from stack.server import ServerCommand, ServerFailed, process_runs, tail, wait_until
 
-APPS = ("ingest", "api", "rules", "console")
+APPS = ("ingest-urgent", "ingest-bulk", "api", "rules", "console")
+"""Each is `python -m` its name, with what follows the hyphen as its argument."""
 STOP_WAIT_S = 30
 _STATUS = re.compile(r"^(\S+)\s+([A-Z]+)\s*(.*)$")
 
@@ -105,7 +106,7 @@ def ailing(places: Places) -> list[str]:
 
 
 def _app(name: str) -> ServerCommand:
-    command = run_as(None, [sys.executable, "-m", name], stop_signal="TERM")
+    command = run_as(None, [sys.executable, "-m", *name.split("-")], stop_signal="TERM")
     return ServerCommand(name, command, CHECKOUT, signal.SIGTERM)
 
 

@@ -22,9 +22,12 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 def product_process(name: str, environment: Mapping[str, str], *, log: Path, ready: Callable[[], bool]) -> Server:
-    """Return `python -m name`, not started yet; a demonstration unless the environment says otherwise."""
+    """Return `python -m name`, not started yet; a demonstration unless the environment says otherwise.
+
+    What follows a hyphen in the name is its argument: ingest-bulk.
+    """
     settings = [f"{key}={value}" for key, value in ({"TCU_ENVIRONMENT": "demo"} | dict(environment)).items()]
-    command = ["env", *settings, sys.executable, "-m", name]
+    command = ["env", *settings, sys.executable, "-m", *name.split("-")]
     return Server(ServerCommand(name, command, CHECKOUT, signal.SIGTERM), log=log, ready=ready)
 
 

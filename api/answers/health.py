@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from api.answers.words import milliseconds, sos_duration, whole_seconds
-from db.processes import STALE_AFTER, Process
+from db.processes import STALE_AFTER, WORKER, Process
 from db.sos import CenterLoad, Pace
 from db.webhooks import DeliveryLoad
 from schemas import health as wire
 from schemas.health import Health, PartHealth
+from schemas.topics import LaneName
 
 _GOOD_RATE = 0.99
 _LONG_LAG_S = 5
@@ -39,7 +40,9 @@ class Measured:
 
 def health_response(measured: Measured, *, now: datetime) -> wire.SystemHealthResponse:
     """Return the SOS guide's System Health Status Response."""
-    ingest, rules = _kind("ingest", measured.processes, now=now), _kind("rules", measured.processes, now=now)
+    lanes = {lane: _of([p for p in measured.processes if lane in p.lanes], now=now) for lane in LaneName}
+    ingest = _workers(lanes, measured.processes, now=now)
+    rules = _of([p for p in measured.processes if p.kind == "rules"], now=now)
     api = PartHealth.OPERATIONAL if measured.api_ready else PartHealth.DEGRADED
     load = measured.load
     figures = _figures("ingest", measured.processes, now=now)
@@ -89,13 +92,32 @@ def health_response(measured: Measured, *, now: datetime) -> wire.SystemHealthRe
             available_agents=measured.available_agents,
             system_load=f"{round(100 * os.getloadavg()[0] / (os.cpu_count() or 1))}%",
         ),
-        alerts=tuple(_alerts(measured, {"ingest": ingest, "rules": rules}, now=now)),
+        alerts=tuple(_alerts(measured, _named_workers(lanes, ingest) | {"rules": rules}, now=now)),
     )
 
 
-def _kind(kind: str, processes: Sequence[Process], *, now: datetime) -> wire.ProcessHealth:
-    """Return how the processes of one kind are; a process's name begins with its kind, as ingest@host:123."""
-    known = [process for process in processes if process.name.split("@")[0] == kind]
+def _workers(
+    lanes: dict[LaneName, wire.ProcessHealth], processes: Sequence[Process], *, now: datetime
+) -> wire.ProcessHealth:
+    """Return how the workers are: DOWN where nobody serves presses, whatever becomes of status."""
+    states = {lane.status for lane in lanes.values()}
+    status = PartHealth.DEGRADED
+    if lanes[LaneName.URGENT].status is PartHealth.DOWN or states == {PartHealth.OPERATIONAL}:
+        status = lanes[LaneName.URGENT].status
+    return _of([p for p in processes if p.lanes], now=now).model_copy(update={"status": status})
+
+
+def _named_workers(
+    lanes: dict[LaneName, wire.ProcessHealth], workers: wire.ProcessHealth
+) -> dict[str, wire.ProcessHealth]:
+    """Return whom an alert names: the workers, or each lane's where one lane is worse off than the other."""
+    if len({lane.status for lane in lanes.values()}) == 1:
+        return {WORKER: workers}
+    return {f"{WORKER}-{name}": lane for name, lane in lanes.items()}
+
+
+def _of(known: Sequence[Process], *, now: datetime) -> wire.ProcessHealth:
+    """Return how these processes are, which do the same."""
     alive = [process for process in known if now - process.beat_at < STALE_AFTER]
     ready = [process for process in alive if process.ready]
     status = PartHealth.OPERATIONAL if ready else PartHealth.DEGRADED if alive else PartHealth.DOWN
@@ -109,7 +131,7 @@ def _kind(kind: str, processes: Sequence[Process], *, now: datetime) -> wire.Pro
 
 def _figures(kind: str, processes: Sequence[Process], *, now: datetime) -> list[dict[str, Any]]:
     """Return what the living processes of a kind measured."""
-    return [p.figures for p in processes if p.name.split("@")[0] == kind and now - p.beat_at < STALE_AFTER]
+    return [p.figures for p in processes if p.kind == kind and now - p.beat_at < STALE_AFTER]
 
 
 def _named(figures: Sequence[dict[str, Any]], name: str) -> list[float]:
@@ -124,7 +146,7 @@ def _waiting(figures: Sequence[dict[str, Any]]) -> int | None:
 def _broker(figures: Sequence[dict[str, Any]]) -> wire.BrokerHealth:
     trips_s = _named(figures, "broker_round_trip_s")
     slowest_s = max(trips_s, default=None)
-    cut_off = bool(figures) and not any(one.get("urgent_ready") for one in figures)
+    cut_off = bool(figures) and not any(one.get(f"{lane}_ready") for one in figures for lane in LaneName)
     reason = "no worker has a session" if cut_off else None if trips_s else "no worker has measured it yet"
     return wire.BrokerHealth(
         status=PartHealth.DOWN if cut_off else PartHealth.OPERATIONAL if trips_s else PartHealth.UNKNOWN,

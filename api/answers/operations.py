@@ -7,7 +7,7 @@ from typing import Any
 
 from db.messages import Quarantined
 from db.operations import Sample
-from db.processes import STALE_AFTER, Process
+from db.processes import STALE_AFTER, Process, kind_of
 from schemas import operations as wire
 
 _SHOWN = 2000
@@ -53,10 +53,10 @@ def process_list(found: Sequence[Process], *, now: datetime) -> wire.ProcessList
 
 
 def _process_entry(process: Process, *, now: datetime) -> wire.ProcessEntry:
-    """Return a process; its name begins with its kind, as ingest@host:123."""
+    """Return a process."""
     return wire.ProcessEntry(
         name=process.name,
-        kind=_kind(process.name),
+        kind=process.kind,
         alive=now - process.beat_at < STALE_AFTER,
         ready=process.ready,
         started_at=process.started_at,
@@ -96,18 +96,14 @@ def _rate(kind: str, name: str, before: Sample | None, sample: Sample) -> float 
     grown = [
         figures[name] - before.processes[process][name]
         for process, figures in sample.processes.items()
-        if _kind(process) == kind and name in figures and name in before.processes.get(process, {})
+        if kind_of(process) == kind and name in figures and name in before.processes.get(process, {})
     ]
     return round(sum(grown) / seconds, 2) if grown and seconds > 0 else None
 
 
 def _figures(kind: str, sample: Sample) -> list[dict[str, Any]]:
-    return [figures for name, figures in sample.processes.items() if _kind(name) == kind]
+    return [figures for name, figures in sample.processes.items() if kind_of(name) == kind]
 
 
 def _named(figures: Iterable[dict[str, Any]], name: str) -> list[float]:
     return [one[name] for one in figures if one.get(name) is not None]
-
-
-def _kind(process: str) -> str:
-    return process.split("@", maxsplit=1)[0]

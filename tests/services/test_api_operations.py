@@ -185,6 +185,30 @@ def test_health_is_down_without_worker_and_degraded_while_one_is_not_ready(api: 
     assert health() == ("HEALTHY", "OPERATIONAL", "OPERATIONAL", [])
 
 
+@pytest.mark.parametrize(
+    ("urgent", "bulk", "overall", "worker", "alerts"),
+    [
+        (True, True, "HEALTHY", "OPERATIONAL", []),
+        (True, None, "DEGRADED", "DEGRADED", ["CRITICAL: no ingest-bulk process is alive (never seen)"]),
+        (True, False, "DEGRADED", "DEGRADED", ["WARNING: no ingest-bulk process is ready"]),
+        (False, True, "DEGRADED", "DEGRADED", ["WARNING: no ingest-urgent process is ready"]),
+        (None, True, "DOWN", "DOWN", ["CRITICAL: no ingest-urgent process is alive (never seen)"]),
+    ],
+)
+def test_health_is_down_where_nobody_serves_presses_and_degraded_where_nobody_serves_status(
+    api: Api, conn: Connection, urgent: bool | None, bulk: bool | None, overall: str, worker: str, alerts: list[str]
+) -> None:
+    now = datetime.now(UTC)
+    for name, ready in (("rules", True), ("ingest-urgent", urgent), ("ingest-bulk", bulk)):
+        if ready is not None:
+            processes.beat(conn, Process(f"{name}@a:1", now, now, ready, {}))
+    agents.set_availability(conn, AGENT, "AVAILABLE", at=now)
+    conn.commit()
+    told = api.call("GET", "/sos/system/health").json()
+    levels = [f"{alert['level']}: {alert['message']}" for alert in told["alerts"]]
+    assert (told["status"], told["systems"]["ingest"]["status"], levels) == (overall, worker, alerts)
+
+
 def test_health_counts_what_there_is_to_do(api: Api) -> None:
     assert api.call("POST", f"/vehicles/{VIN}/sos", guide("sos_incident_request")).status_code == 201
     told = api.call("GET", "/sos/system/health").json()

@@ -1,4 +1,7 @@
-"""Of two workers one holds the broker's sessions; the other takes them over when the first dies or hangs."""
+"""Of two workers one holds the broker's sessions; the other takes them over when the first dies or hangs.
+
+Each lane may have a process of its own.
+"""
 
 import os
 import signal
@@ -11,10 +14,10 @@ import pytest
 
 from db.pool import Connection
 from ingest.lease import Lease
-from schemas.topics import Uplink
+from schemas.topics import LaneName, Uplink
 from stack.broker import Broker
 from stack.server import Server, wait_until
-from tests.processes import CHECKOUT, is_ready, product_process, worker_environment
+from tests.processes import CHECKOUT, end_sessions, is_ready, product_process, worker_environment
 from tests.tcu import Tcu
 
 Connect = Callable[[str], Tcu]
@@ -77,10 +80,11 @@ from threading import Event
 import ingest.lane, ingest.worker
 from ingest.probes import Readiness
 from ingest.settings import WorkerSettings
+from schemas.topics import LaneName
 
 ingest.lane.store = lambda *_, **__: Event().wait()
 ingest.lane.STUCK_AFTER_S, ingest.worker.STOPS_WITHIN_S = 1, 1
-ingest.worker.run(WorkerSettings(), Event(), Readiness())
+ingest.worker.run(WorkerSettings(), tuple(LaneName), Event(), Readiness())
 """
 """A worker that hangs in its first batch, and is as patient as a test can wait."""
 
@@ -107,7 +111,7 @@ def test_a_worker_that_hangs_in_a_batch_ends_and_the_next_one_stores_it(
 
 
 def test_one_at_a_time_has_the_lease_and_a_lost_connection_gives_it_to_the_next(database_url: str) -> None:
-    first, next_ = Lease(database_url), Lease(database_url)
+    first, next_ = (Lease(database_url, tuple(LaneName)) for _ in range(2))
     try:
         assert first.check() is True
         assert first.check() is True
@@ -121,4 +125,76 @@ def test_one_at_a_time_has_the_lease_and_a_lost_connection_gives_it_to_the_next(
 
 
 def test_while_the_database_is_away_the_lease_is_nobody_elses() -> None:
-    assert Lease("postgresql://nobody@127.0.0.1:1/none").check() is None
+    assert Lease("postgresql://nobody@127.0.0.1:1/none", tuple(LaneName)).check() is None
+
+
+def test_who_serves_both_lanes_has_both_or_keeps_neither_from_others(database_url: str) -> None:
+    bulk, both, urgent = (
+        Lease(database_url, lanes) for lanes in ((LaneName.BULK,), tuple(LaneName), (LaneName.URGENT,))
+    )
+    try:
+        assert bulk.check() is True
+        assert both.check() is False
+        wait_until(lambda: urgent.check() is True, wait_s=10)
+        bulk.give_up()
+        urgent.give_up()
+        wait_until(lambda: both.check() is True, wait_s=10)
+        assert (bulk.check(), urgent.check()) == (False, False)
+    finally:
+        for lease in (bulk, both, urgent):
+            lease.give_up()
+
+
+@pytest.fixture
+def lanes(broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path) -> Iterator[dict[LaneName, Server]]:
+    """A worker for each lane, ready."""
+    environment = worker_environment(broker, pki_dir, database_url)
+    started: dict[LaneName, Server] = {}
+
+    def start(lane: LaneName) -> None:
+        name = f"ingest-{lane}"
+        started[lane] = product_process(
+            name,
+            environment,
+            log=tmp_path / f"{name}.log",
+            ready=lambda: is_ready(database_url, name, started[lane].pid),
+        )
+        started[lane].start()
+
+    for lane in LaneName:
+        start(lane)
+    yield started
+    for process in started.values():
+        process.kill()
+    end_sessions(broker, pki_dir)
+
+
+def statuses(conn: Connection) -> int:
+    conn.rollback()
+    row = conn.execute("SELECT count(*) FROM vehicle_status").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_press_does_not_need_the_process_for_status_which_loses_nothing(
+    lanes: dict[LaneName, Server], tcu: Connect, conn: Connection, database_url: str
+) -> None:
+    vehicle = tcu(VIN)
+    vehicle.send(Uplink.STATUS)
+    wait_until(lambda: statuses(conn) == 1, wait_s=10)
+    bulk = lanes[LaneName.BULK]
+    os.kill(bulk.pid, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            vehicle.send(Uplink.STATUS)
+            assert vehicle.receipt_of(vehicle.send(Uplink.SOS))["result"] in {"STORED", "DUPLICATE"}
+        assert statuses(conn) == 1
+    finally:
+        os.kill(bulk.pid, signal.SIGCONT)
+    wait_until(lambda: statuses(conn) == 4, wait_s=20)
+    bulk.kill()
+    vehicle.send(Uplink.STATUS)
+    vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))
+    assert is_ready(database_url, "ingest-urgent", lanes[LaneName.URGENT].pid)
+    bulk.start()
+    wait_until(lambda: statuses(conn) == 5, wait_s=20)

@@ -16,13 +16,25 @@ def services() -> dict[str, dict[str, Any]]:
     return loaded
 
 
-@pytest.fixture(params=["database", "pki", "broker", "migrate", "ingest", "api", "rules", "console"])
+@pytest.fixture(
+    params=["database", "pki", "broker", "migrate", "ingest-urgent", "ingest-bulk", "api", "rules", "console"]
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def test_the_services_are_those_of_the_stack() -> None:
-    assert set(services()) == {"database", "pki", "broker", "migrate", "ingest", "api", "rules", "console"}
+    assert set(services()) == {
+        "database",
+        "pki",
+        "broker",
+        "migrate",
+        "ingest-urgent",
+        "ingest-bulk",
+        "api",
+        "rules",
+        "console",
+    }
 
 
 def test_nothing_runs_as_root(name: str) -> None:
