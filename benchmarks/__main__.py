@@ -40,6 +40,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often what is compared takes turns.")] = 2,
     rows: Annotated[int, typer.Option(min=20_000, help="Status messages that the group analyst asks.")] = 10_000_000,
     price_per_gb: Annotated[float, typer.Option(help="Assumed price of a GB of disk for a month.")] = 0.1,
+    minutes: Annotated[int, typer.Option(min=1, help="For how long the group screen watches the page's memory.")] = 4,
     fifty_million: Annotated[bool, typer.Option(help="Let the group size fill 50 million rows, too.")] = False,
 ) -> None:
     """Measure, show one table, and keep each group's figures in benchmarks/results/. Exit code 1: a bar is not met."""
@@ -58,7 +59,7 @@ def main(
             parts, say, messages=messages, seed=seed, rounds=rounds, rows=rows
         ),
         Task.STORAGE: lambda parts, say: storage.run(parts, say, price_per_gb=price_per_gb),
-        Task.SCREEN: lambda parts, say: screen.run(parts, say, seed=seed),
+        Task.SCREEN: lambda parts, say: screen.run(parts, say, seed=seed, minutes=minutes),
         Task.PROFILE: lambda parts, say: profiled.run(parts, say, seed=seed),
     }
     found: list[Results] = []
@@ -76,7 +77,7 @@ def main(
 
             figures = groups[task](parts, say)
         run |= {"messages": messages, "seed": seed, "rounds": rounds}
-        run |= {"rows": rows} if task is Task.ANALYST else {}
+        run |= {"rows": rows} if task is Task.ANALYST else {"minutes": minutes} if task is Task.SCREEN else {}
         found.append(Results(task, figures, run))
         report.save(found[-1])
     if found:

@@ -4,7 +4,6 @@ import hashlib
 import random
 import select
 import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from ingest import metrics
 from ingest.inbox import Inbox, Received
 from ingest.mqtt import Conversation, Ended
 from ingest.settings import WorkerSettings
+from ingest.tls import Tls
 from schemas.system_test import TEST_VIN
 from schemas.topics import PREFIX
 
@@ -110,6 +110,8 @@ class Session:
             client_id(settings.mqtt_key, name), filters, session_expiry_s=SESSION_EXPIRY_S if filters else 0
         )
         self._connection = 0
+        self._tls: Tls | None = None
+        self._unsent = bytearray()
         self._settled: deque[_Settled] = deque()
         self._answers: set[Future[bool]] = set()
         self._stopping = Event()
@@ -190,10 +192,18 @@ class Session:
         # Small packets at once: Nagle's algorithm would hold a receipt until the broker's delayed ACK, some 40 ms.
         broker.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         context = self._settings.broker_tls()
-        if context is not None:
-            broker = context.wrap_socket(broker, server_hostname=host)
+        if context is None:
+            self._tls = None
+        else:
+            self._tls = Tls(context, host=host, most=READ_BYTES_MAX)
+            try:
+                self._tls.shake_hands(broker)
+            except OSError:
+                broker.close()
+                raise
         broker.setblocking(False)  # noqa: FBT003 - socket's own spelling
         self._connection += 1
+        self._unsent.clear()
         self._conversation.begin(time.monotonic())
         return broker
 
@@ -202,7 +212,7 @@ class Session:
         was_ready = False
         while True:
             self._write_settled()
-            if self._stopping.is_set() and not self._settled and not talk.outgoing:
+            if self._stopping.is_set() and not self._settled and not talk.outgoing and not self._unsent:
                 talk.end(time.monotonic())
                 self._write(broker)
                 return
@@ -217,10 +227,8 @@ class Session:
                 log.info("session_ready", session=self._name)
 
     def _wait(self, broker: socket.socket, *, reading: bool) -> None:
-        if reading and isinstance(broker, ssl.SSLSocket) and broker.pending():  # decrypted: select would not see it
-            return
         readers = [self._wake_receiver, broker] if reading else [self._wake_receiver]
-        writers = [broker] if self._conversation.outgoing else []
+        writers = [broker] if self._unsent else []
         readable, _, _ = select.select(readers, writers, [], 0.5)
         if self._wake_receiver in readable:
             with suppress(BlockingIOError):  # all read
@@ -230,21 +238,23 @@ class Session:
     def _read(self, broker: socket.socket) -> None:
         parts: list[bytes] = []
         size, closed = 0, False
-        # SSLWantWrite: a renegotiation or key update must be written first; the next round does.
-        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        with suppress(BlockingIOError):
             while size < READ_BYTES_MAX and not closed:
-                part = broker.recv(READ_BYTES)
+                part = broker.recv(min(READ_BYTES, READ_BYTES_MAX - size))
                 parts.append(part)
                 size += len(part)
                 closed = not part
         if size:
-            messages = self._conversation.receive(b"".join(parts), time.monotonic())
+            data = b"".join(parts)
+            messages = self._conversation.receive(
+                data if self._tls is None else self._tls.decrypt(data), time.monotonic()
+            )
             received_at = datetime.now(UTC)
             received = [
                 Received(topic, payload, received_at, number, self._connection) for topic, payload, number in messages
             ]
             if self._read_ahead is not None and len(self.inbox) >= AHEAD_OF:
-                received = [one._replace(step=self._read_ahead(one)) for one in received]
+                received = [one.as_step(self._read_ahead(one)) for one in received]
             self.inbox.put(received)
             self._note_answers()
             self._note_salvaged()
@@ -252,11 +262,13 @@ class Session:
             raise Ended("the broker closed the connection")
 
     def _write(self, broker: socket.socket) -> None:
-        outgoing = self._conversation.outgoing
-        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            while outgoing:
-                sent = broker.send(outgoing[:READ_BYTES])
-                del outgoing[:sent]
+        outgoing, unsent = self._conversation.outgoing, self._unsent
+        unsent += outgoing if self._tls is None else self._tls.encrypt(bytes(outgoing))
+        outgoing.clear()
+        with suppress(BlockingIOError):
+            while unsent:
+                sent = broker.send(unsent[:READ_BYTES])
+                del unsent[:sent]
 
     def _write_settled(self) -> None:
         now_s = time.monotonic()

@@ -1,7 +1,8 @@
 """`python -m stack.priority DATA_DIRECTORY`: analysts' queries take the processor time that nothing else wants.
 
 PostgreSQL has no priorities. Its processes can be told apart by their titles, and who runs the server (or root) may
-lower theirs: ingestion then goes first, also where both want every core.
+make theirs idle (sched(7), SCHED_IDLE): ingestion then goes first, also where both want every core. The lowest nice
+value does not do it: who wakes up still waits for the end of the analyst's turn, a few milliseconds each time.
 """
 
 import os
@@ -14,7 +15,6 @@ from stack.places import CHECKOUT, run_as
 from stack.postgres import ANALYST
 from stack.server import ServerCommand
 
-LOWEST = 19
 EVERY_S = 0.5
 
 
@@ -25,7 +25,7 @@ def command(state_dir: Path) -> ServerCommand:
 
 
 def lower(data: Path) -> set[int]:
-    """Give the analysts' backends of a cluster the lowest priority, and return their process ids."""
+    """Make the analysts' backends of a cluster idle ones, and return their process ids."""
     lowered: set[int] = set()
     try:
         postmaster = int((data / "postmaster.pid").read_text().partition("\n")[0])
@@ -35,7 +35,7 @@ def lower(data: Path) -> set[int]:
     for child in map(int, children):
         try:
             if Path(f"/proc/{child}/cmdline").read_bytes().startswith(f"postgres: {ANALYST} ".encode()):
-                os.setpriority(os.PRIO_PROCESS, child, LOWEST)
+                os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
                 lowered.add(child)
         except (FileNotFoundError, ProcessLookupError):
             continue  # its client has left

@@ -18,8 +18,15 @@ Fault = Callable[[Stand], AbstractContextManager[None]]
 
 @contextmanager
 def worker_killed(stand: Stand) -> Iterator[None]:
-    """kill -9 of the worker."""
+    """kill -9 of the worker for presses."""
     with _killed(stand.worker):
+        yield
+
+
+@contextmanager
+def bulk_worker_killed(stand: Stand) -> Iterator[None]:
+    """kill -9 of the worker for status."""
+    with _killed(stand.bulk):
         yield
 
 
@@ -39,7 +46,7 @@ def jobs_killed(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def broker_killed(stand: Stand) -> Iterator[None]:
-    """kill -9 of the broker: what it took within the last second is gone, PUBACK or not."""
+    """kill -9 of the broker: what it took since its last save is gone, PUBACK or not."""
     with _killed(stand.broker):
         yield
 
@@ -79,8 +86,8 @@ def api_backends_frozen(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def worker_frozen(stand: Stand) -> Iterator[None]:
-    """SIGSTOP of the worker."""
-    with _frozen([stand.worker.pid]):
+    """SIGSTOP of both workers."""
+    with _frozen([stand.worker.pid, stand.bulk.pid]):
         yield
 
 

@@ -1,13 +1,13 @@
 """A run of random faults with quiet between them, under load, and the check at its end. The mix is data."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
-from stack.server import wait_until
+from stack.server import Server, ServerFailed, wait_until
 from tests.faults import faults
 from tests.faults.faults import Fault
 from tests.faults.fleet import Fleet, Plan
@@ -26,6 +26,7 @@ class Turn:
 
 KILLS = (
     Turn(faults.worker_killed, (0, 0.5)),
+    Turn(faults.bulk_worker_killed, (0, 0.5)),
     Turn(faults.api_killed, (0, 0.5)),
     Turn(faults.jobs_killed, (0, 0.5)),
     Turn(faults.broker_killed, (0, 0.5)),
@@ -109,14 +110,12 @@ def run(
 def suffer(stand: Stand, fleet: Fleet, turn: Turn, rng: Random, *, drain_s: float) -> Healed:
     """Inject one fault, let it last, heal it, and wait until everybody is ready again and nothing waits."""
     lasts_s = rng.uniform(*turn.lasts_s)
-    worker = stand.worker.pid
-    before_mb = most_mb = resident_mb(stand.worker)
+    growth = _Growth((stand.worker, stand.bulk))
     with turn.fault(stand):
         until_s = time.monotonic() + lasts_s
         while time.monotonic() < until_s:
             time.sleep(0.1)
-            if turn.fault is not faults.worker_killed:
-                most_mb = max(most_mb, resident_mb(stand.worker))
+            growth.look()
     healed_at = datetime.now(UTC)
     waiting = [entry for entry in tuple(fleet.ledger) if entry.result is None]
     try:
@@ -131,6 +130,28 @@ def suffer(stand: Stand, fleet: Fleet, turn: Turn, rng: Random, *, drain_s: floa
     with suppress(TimeoutError):
         wait_until(drained, wait_s=drain_s)
         drained_after_s = round((datetime.now(UTC) - healed_at).total_seconds(), 2)
-    most_mb = max(most_mb, resident_mb(stand.worker))
-    grew_mb = round(most_mb - before_mb, 1) if stand.worker.pid == worker else None
-    return Healed(turn.fault.__name__, round(lasts_s, 2), ready_after_s, drained_after_s, grew_mb)
+    growth.look()
+    return Healed(turn.fault.__name__, round(lasts_s, 2), ready_after_s, drained_after_s, growth.most_mb())
+
+
+class _Growth:
+    """How much memory each of the workers holds, and held at most."""
+
+    def __init__(self, workers: Sequence[Server]) -> None:
+        self._workers = workers
+        self._pids = [worker.pid for worker in workers]
+        self._before_mb = [resident_mb(worker) for worker in workers]
+        self._most_mb = list(self._before_mb)
+
+    def look(self) -> None:
+        """Measure those that live."""
+        for place, worker in enumerate(self._workers):
+            with suppress(ServerFailed):  # killed just now
+                self._most_mb[place] = max(self._most_mb[place], resident_mb(worker))
+
+    def most_mb(self) -> float | None:
+        """Return by how much the one grew that grew most; None where one was started anew."""
+        if [worker.pid for worker in self._workers] != self._pids:
+            return None
+        grew = [most - before for most, before in zip(self._most_mb, self._before_mb, strict=True)]
+        return round(max(grew), 1)

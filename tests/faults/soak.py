@@ -108,7 +108,7 @@ def _line(healed: Healed) -> str:
 
 
 def _show(console: Console, outcome: Outcome, wrong: list[str], stopped_in_s: float) -> None:
-    columns = ("fault", "times", "worker", "API", "drained", "grew")
+    columns = ("fault", "times", "presses", "status", "API", "drained", "grew")
     table = Table(*columns, title="The worst of each fault: ready again, drained, memory")
     table.columns[0].no_wrap = True
     for fault in sorted({one.fault for one in outcome.healed}):
@@ -117,8 +117,7 @@ def _show(console: Console, outcome: Outcome, wrong: list[str], stopped_in_s: fl
         table.add_row(
             fault,
             str(len(of)),
-            f"{max(one.ready_after_s['worker'] for one in of):g} s",
-            f"{max(one.ready_after_s['api'] for one in of):g} s",
+            *(f"{max(one.ready_after_s[part] for one in of):g} s" for part in ("worker", "bulk", "api")),
             f"{max(one.drained_after_s or DRAINED_WITHIN_S for one in of):g} s",
             f"{max(grew):g} MB" if grew else "",
         )

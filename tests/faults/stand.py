@@ -61,7 +61,10 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Servers, processes and the two ways between them; `database_url` leads past the cut ways."""
+    """Servers, processes and the two ways between them; `database_url` leads past the cut ways.
+
+    There is a worker for each lane, as in the stack: `worker` takes the presses, `bulk` takes status.
+    """
 
     postgres: Postgres
     broker: Broker
@@ -72,10 +75,12 @@ class Stand:
     database_way: Proxy
     broker_way: Proxy
     worker: Server
+    bulk: Server
     jobs: Server
     api: Server
     api_url: str
     worker_url: str
+    bulk_url: str
     logs: Path
 
     def connect(self, *, autocommit: bool = True) -> Connection:
@@ -98,8 +103,8 @@ class Stand:
         try:
             wait_until(all_ready, wait_s=BACK_WITHIN_S)
         except TimeoutError as error:
-            told = [self.readyz(), self.readyz(self.worker_url)]
-            ends = [tail(self.logs / f"{name}.log", 8) for name in ("api", "ingest", "rules")]
+            told = [self.readyz(url) for url in (self.api_url, self.worker_url, self.bulk_url)]
+            ends = [tail(self.logs / f"{name}.log", 8) for name in ("api", "ingest-urgent", "ingest-bulk", "rules")]
             raise TimeoutError(
                 "\n".join([f"ready again within {BACK_WITHIN_S} s: {took or 'none'}; /readyz: {told}", *ends])
             ) from error
@@ -108,7 +113,8 @@ class Stand:
     def checks(self, since: datetime) -> dict[str, Callable[[], bool]]:
         """Return how to ask each process whether it is ready."""
         return {
-            "worker": lambda: self._said_ready("ingest", self.worker, since),
+            "worker": lambda: self._said_ready("ingest-urgent", self.worker, since),
+            "bulk": lambda: self._said_ready("ingest-bulk", self.bulk, since),
             "api": lambda: self.readyz()[0] == httpx.codes.OK,
             "jobs": lambda: self._said_ready("rules", self.jobs, since),
         }
@@ -122,18 +128,20 @@ class Stand:
         return answer.status_code, answer.json()["reasons"]
 
     def drained(self, since: datetime) -> bool:
-        """Tell whether the worker has said since then that nothing waits for it."""
+        """Tell whether both workers have said since then that nothing waits for them."""
         try:
             with self.connect() as conn:
-                said = [p for p in processes.list_all(conn) if p.name.endswith(f":{self.worker.pid}")]
+                said = processes.list_all(conn)
         except DatabaseError:
             return False
-        return any(
-            p.beat_at > since
-            and p.figures.get("bulk_waiting") == 0
-            and p.figures.get("lag_s", DRAINED_LAG_S) < DRAINED_LAG_S
+        idle = [
+            p.name
             for p in said
-        )
+            if p.beat_at > since
+            and 0 in (p.figures.get("bulk_waiting"), p.figures.get("urgent_waiting"))
+            and p.figures.get("lag_s", DRAINED_LAG_S) < DRAINED_LAG_S
+        ]
+        return all(any(name.endswith(f":{one.pid}") for name in idle) for one in (self.worker, self.bulk))
 
     def _said_ready(self, name: str, process: Server, since: datetime) -> bool:
         try:
@@ -155,11 +163,17 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
     _seed(database_url)
     api_port = free_port()
     probes_port = free_port(frozenset({api_port}))
+    bulk_port = free_port(frozenset({api_port, probes_port}))
     with Proxy(postgres.port) as database_way, Proxy(broker.services_port) as broker_way, ExitStack() as ended:
         way = database_url.replace(f":{postgres.port}/", f":{database_way.port}/")
+        workers = worker_environment(broker, pki_dir, way) | {
+            "TCU_MQTT_SERVICES_PORT": str(broker_way.port),
+            "TCU_INGEST_METRICS_PORT": str(probes_port),
+            "TCU_INGEST_BULK_METRICS_PORT": str(bulk_port),
+        }
         environments = {
-            "ingest": worker_environment(broker, pki_dir, way)
-            | {"TCU_MQTT_SERVICES_PORT": str(broker_way.port), "TCU_INGEST_METRICS_PORT": str(probes_port)},
+            "ingest-urgent": workers,
+            "ingest-bulk": workers,
             "rules": {"TCU_DATABASE_URL": way},
             "api": {
                 "TCU_DATABASE_URL": way,
@@ -169,7 +183,7 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
             },
         }
         # Whether one is ready is asked of the whole stand: after some faults the database is not there to tell.
-        ingest, rules, api = (
+        urgent, bulk, rules, api = (
             product_process(name, environment, log=logs / f"{name}.log", ready=lambda: True)
             for name, environment in environments.items()
         )
@@ -182,15 +196,17 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
             database_url=database_url,
             database_way=database_way,
             broker_way=broker_way,
-            worker=ingest,
+            worker=urgent,
+            bulk=bulk,
             jobs=rules,
             api=api,
             api_url=f"http://127.0.0.1:{api_port}",
             worker_url=f"http://127.0.0.1:{probes_port}",
+            bulk_url=f"http://127.0.0.1:{bulk_port}",
             logs=logs,
         )
         began = datetime.now(UTC)
-        for process in (ingest, rules, api):
+        for process in (urgent, bulk, rules, api):
             ended.callback(process.kill)
             process.start()
         parts.wait_ready(began)

@@ -18,7 +18,7 @@ def check(product: Stand, turns: Sequence[mix.Turn], plan: Plan = FLEET) -> mix.
     seed = Random().randrange(10**8)
     outcome = mix.run(product, plan, Random(seed).sample(turns, len(turns)), seed=seed, quiet_s=(0.2, 0.8), settle_s=40)
     assert outcome.wrong == [], f"seed {seed}: {outcome.healed}"
-    assert [set(healed.ready_after_s) for healed in outcome.healed] == [{"worker", "api", "jobs"}] * len(turns)
+    assert [set(healed.ready_after_s) for healed in outcome.healed] == [{"worker", "bulk", "api", "jobs"}] * len(turns)
     assert None not in [healed.drained_after_s for healed in outcome.healed], outcome.healed
     assert outcome.receipted > 50
     return outcome

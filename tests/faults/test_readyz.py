@@ -10,25 +10,27 @@ from tests.faults import faults
 from tests.faults.faults import Fault
 from tests.faults.stand import Stand
 
-WORKER_SAYS: dict[Fault, list[str]] = {
-    faults.database_away: ["the database does not answer"],
-    faults.broker_killed: ["bulk: no session with the broker", "urgent: no session with the broker"],
+SAID: dict[Fault, tuple[list[str], list[str], list[str]]] = {
+    faults.database_away: (["the database does not answer"],) * 3,
+    faults.broker_killed: (["urgent: no session with the broker"], ["bulk: no session with the broker"], []),
 }
-API_SAYS: dict[Fault, list[str]] = {faults.database_away: ["the database does not answer"], faults.broker_killed: []}
+"""By the worker for presses, the worker for status and the API."""
 
 
-@pytest.mark.parametrize("fault", WORKER_SAYS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", SAID, ids=lambda fault: fault.__name__)
 def test_what_is_away_is_named(product: Stand, fault: Fault) -> None:
+    workers = product.worker_url, product.bulk_url
     with fault(product):
 
         def named() -> bool:
-            _, worker = product.readyz(product.worker_url)
-            _, api = product.readyz()
-            return set(WORKER_SAYS[fault]) <= set(worker) and set(API_SAYS[fault]) <= set(api)
+            told = [product.readyz(url)[1] for url in (*workers, product.api_url)]
+            return all(set(reasons) <= set(one) for reasons, one in zip(SAID[fault], told, strict=True))
 
         wait_until(named, wait_s=20)
-        assert product.readyz(product.worker_url)[0] == httpx.codes.SERVICE_UNAVAILABLE
-        assert httpx.get(f"{product.worker_url}/livez").status_code == httpx.codes.OK
-        assert "tcu_ingest_session_ready" in httpx.get(f"{product.worker_url}/metrics").text
+        for url in workers:
+            assert product.readyz(url)[0] == httpx.codes.SERVICE_UNAVAILABLE
+            assert httpx.get(f"{url}/livez").status_code == httpx.codes.OK
+            assert "tcu_ingest_session_ready" in httpx.get(f"{url}/metrics").text
     product.wait_ready(datetime.now(UTC))
-    wait_until(lambda: product.readyz(product.worker_url) == (httpx.codes.OK, []), wait_s=10)
+    for url in workers:
+        wait_until(lambda url=url: product.readyz(url) == (httpx.codes.OK, []), wait_s=10)

@@ -170,11 +170,10 @@ def test_analysts_take_the_processor_time_that_nothing_else_wants(postgres_serve
         data = administrator.execute("SHOW data_directory").fetchone()
     assert data is not None
     with connect(database_url, name="tests") as service, psycopg.connect(analysts) as analyst:
-        before = os.getpriority(os.PRIO_PROCESS, service.info.backend_pid)
         assert analyst.info.backend_pid in priority.lower(Path(data[0]))
-        assert os.getpriority(os.PRIO_PROCESS, analyst.info.backend_pid) == priority.LOWEST
+        assert os.sched_getscheduler(analyst.info.backend_pid) == os.SCHED_IDLE
         assert service.info.backend_pid not in priority.lower(Path(data[0]))
-        assert os.getpriority(os.PRIO_PROCESS, service.info.backend_pid) == before
+        assert os.sched_getscheduler(service.info.backend_pid) == os.SCHED_OTHER
     assert priority.lower(Path("/nowhere")) == set()
 
 
