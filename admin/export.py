@@ -19,6 +19,7 @@ from db.analytics import Column
 from db.pool import Connection
 
 ROWS_AT_ONCE = 10_000
+_DIGEST = "tcu:digest"
 _PATIENCE_S = 900
 """The trips of a large fleet's day are worked out before the first of them comes."""
 _TYPES = {
@@ -45,8 +46,9 @@ def export(
 ) -> None:
     """Write what analysts read as Parquet, partitioned by day: no names, numbers and texts, places by the kilometre.
 
-    Ended and begun again, it goes on: a day whose file has as many rows as the database is left as it is, so that the
-    same command later brings only what is new, late or erased. Days that the database no longer has keep their files.
+    Ended and begun again, it goes on: a day whose file is what the database has is left as it is, so that the same
+    command later writes only days that changed: what is new, late, closed meanwhile, withheld or erased. Days that the
+    database no longer has keep their files.
     """
     views = view or list(analytics.VIEWS)
     if unknown := set(views) - set(analytics.VIEWS):
@@ -90,10 +92,11 @@ def _write_all(conn: Connection, directory: Path, views: Sequence[str], days: Se
 def write_day(
     conn: Connection, view: str, columns: Sequence[Column], day: date, directory: Path, tell: Callable[[int], None]
 ) -> int:
-    """Write a day's file unless it is there whole, and return how many rows were written; `tell` hears of them."""
+    """Write a day's file unless it is what the database has, and return how many rows were written; `tell` hears."""
     file = directory / view / f"day={day}" / "rows.parquet"
-    found = analytics.count(conn, view, day)
-    if not found or (file.exists() and parquet.read_metadata(file).num_rows == found):
+    # Before the rows are read: what changes in between makes the next run write them again.
+    digest = analytics.digest(conn, view, day)
+    if digest is None or (file.exists() and _digest_of(file) == digest):
         return 0
     file.parent.mkdir(parents=True, exist_ok=True)
     # Under another name until it is whole: what is ended in the middle leaves no file that looks whole.
@@ -106,5 +109,11 @@ def write_day(
             writer.write_batch(pa.record_batch(arrays, schema=schema))
             written += len(some)
             tell(written)
+        writer.add_key_value_metadata({_DIGEST: digest})
     os.replace(partial, file)
     return written
+
+
+def _digest_of(file: Path) -> str | None:
+    found = (parquet.read_metadata(file).metadata or {}).get(_DIGEST.encode())
+    return None if found is None else found.decode()

@@ -101,9 +101,9 @@ def _times() -> dict[str, str]:
     results = load("analyst")
     if results is None:
         return {}
-    rows, at = results.run.get("rows"), str(results.run["at"])[:10]
+    asked, at = results.figures[0].value, str(results.run["at"])[:10]
     return {
-        figure.name: f"On {rows:,} status messages: {number(figure.value)} s ({at})."
+        figure.name: f"On {asked:,.0f} status messages: {number(figure.value)} s ({at})."
         for figure in results.figures
         if figure.unit == "s"
     }

@@ -252,6 +252,7 @@ def _figures(
         compared("product / row by row, plain", plain, rate["row by row"], 40),
         compared("product / aiomqtt in batches, plain", plain, rate["aiomqtt, batches"], None),
         compared("product / direct COPY, plain", plain, rate["direct COPY"], 0.5),
+        compared("mosquitto_sub / direct COPY, plain", rate["mosquitto_sub, plain"], rate["direct COPY"], None),
         compared("product, TLS / plain", tls, plain, 0.8),
         compared("curfew by day / no policy", day, tls, 0.8),
         compared("inside the curfew / no policy", night, tls, None),

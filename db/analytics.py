@@ -25,10 +25,14 @@ def columns(conn: Connection, view: str) -> list[Column]:
     return [Column(found.name, found.type_display) for found in cursor.description or ()]
 
 
-def count(conn: Connection, view: str, day: date) -> int:
-    """Return how many rows the view has of a UTC day."""
-    row = conn.execute(b"SELECT count(*) FROM (" + _SQL[view] + b") AS of_the_day", _bounds(day)).fetchone()
-    return int(row[0]) if row else 0
+def digest(conn: Connection, view: str, day: date) -> str | None:
+    """Return what changes with any row that the view has of a UTC day, whatever their order; None where it has none."""
+    row = conn.execute(
+        b"SELECT nullif(count(*), 0) || ':' || sum(hashtextextended(of_the_day::text, 0)) FROM (" + _SQL[view]
+        + b") AS of_the_day",
+        _bounds(day),
+    ).fetchone()  # fmt: skip
+    return str(row[0]) if row is not None and row[0] is not None else None
 
 
 def rows(conn: Connection, view: str, day: date, *, at_once: int) -> Iterator[list[tuple[Any, ...]]]:

@@ -40,7 +40,7 @@ class Process:
         kind, _, lane = self.name.partition("@")[0].partition("-")
         if kind != WORKER:
             return frozenset()
-        return frozenset({LaneName(lane)} if lane else LaneName)
+        return frozenset(one for one in LaneName if lane in ("", one))
 
 
 def kind_of(name: str) -> str:

@@ -38,9 +38,9 @@ SESSION_EXPIRY_S = 7 * 24 * 3600
 """How long the broker keeps messages for a worker that is away: as long as late data is accepted."""
 READ_BYTES = 64 * 1024
 READ_BYTES_MAX = 512 * 1024
+"""What is read before anything else is done: many packets at once, yet acknowledgements need not wait."""
 AHEAD_OF = 2000
 """Messages: where so many wait for the lane, it is behind, and the session's thread has time to decode for it."""
-"""What is read before anything else is done: many packets at once, yet acknowledgements need not wait."""
 
 
 class NotDelivered(RuntimeError):
@@ -246,9 +246,10 @@ class Session:
                 closed = not part
         if size:
             data = b"".join(parts)
-            messages = self._conversation.receive(
-                data if self._tls is None else self._tls.decrypt(data), time.monotonic()
-            )
+            if self._tls is not None:
+                data = self._tls.decrypt(data)
+                closed = closed or self._tls.ended
+            messages = self._conversation.receive(data, time.monotonic())
             received_at = datetime.now(UTC)
             received = [
                 Received(topic, payload, received_at, number, self._connection) for topic, payload, number in messages

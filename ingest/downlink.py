@@ -118,6 +118,7 @@ def to_vehicle(event: Event, *, now: datetime, phone: str | None) -> Outgoing | 
         cid=event.data["cid"],
         service=Service(event.service),
         status=event.data["status"],
+        sequence=event.sequence,
         contact_center=ContactCenterInfo(phone=phone, agent_id=event.data.get("agentId")),
         partner=event.data.get("partner"),
         estimated_arrival=event.data.get("estimatedArrival"),

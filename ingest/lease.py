@@ -1,7 +1,5 @@
 """The right to hold a lane's session with the broker: of all workers one has it, the others stand by."""
 
-from collections.abc import Sequence
-
 import structlog
 
 from db.errors import DatabaseError
@@ -16,16 +14,16 @@ FROZEN_AFTER_S = 3
 
 
 class Lease:
-    """Ask at least once a second whether this worker is the one for its lanes: for all of them, or for none.
+    """Ask at least once a second whether this worker is the one for a lane.
 
     Held by a connection, so it ends at once with a process that dies and soon with one that hangs. Who was frozen and
     wakes up may hold the sessions beside its successor for a moment: the broker ends the older connection, and what
     both store is stored once.
     """
 
-    def __init__(self, url: str, lanes: Sequence[LaneName]) -> None:
+    def __init__(self, url: str, lane: LaneName) -> None:
         self._url = url
-        self._lanes = lanes
+        self._role = f"ingest-{lane}"
         self._conn: Connection | None = None
         self._held = False
 
@@ -38,20 +36,12 @@ class Lease:
             if self._held:
                 still_leads(self._conn)
             else:
-                self._held = self._try(self._conn)
+                self._held = try_lead(self._conn, self._role, frozen_after_s=FROZEN_AFTER_S)
         except DatabaseError as error:
             log.warning("lease_unknown", error=str(error).splitlines()[0])
             self.give_up()
             return None
         return self._held
-
-    def _try(self, conn: Connection) -> bool:
-        for place, lane in enumerate(self._lanes):
-            if not try_lead(conn, f"ingest-{lane}", frozen_after_s=FROZEN_AFTER_S):
-                if place:  # a part of them would keep another worker from it
-                    self.give_up()
-                return False
-        return True
 
     def give_up(self) -> None:
         """Let another have it."""

@@ -21,6 +21,8 @@ class Tls:
         self._tls = context.wrap_bio(self._received, self._to_send, server_hostname=host)
         # What was begun of a record before may come on top.
         self._plain = memoryview(bytearray(most + 2 * _RECORD))
+        self.ended = False
+        """True once the peer has said goodbye (close_notify): nothing more comes."""
 
     def shake_hands(self, broker: socket.socket) -> None:
         """Agree with the peer over a socket that blocks. Raises OSError, where it is silent TimeoutError."""
@@ -31,8 +33,11 @@ class Tls:
                 agreed = True
             except ssl.SSLWantReadError:
                 pass
-            finally:
-                broker.sendall(self._to_send.read())  # also the alert that tells why not
+            except ssl.SSLError:
+                with suppress(OSError):  # why it failed is what counts here
+                    broker.sendall(self._to_send.read())  # the alert that tells the peer
+                raise
+            broker.sendall(self._to_send.read())
             if not agreed:
                 received = broker.recv(_RECORD)
                 if not received:
@@ -44,9 +49,9 @@ class Tls:
         self._received.write(received)
         length = 0
         with suppress(ssl.SSLWantReadError):
-            # Nothing at all: the peer has said goodbye, and closes.
             while count := self._tls.read(_RECORD, self._plain[length:]):
                 length += int(count)
+            self.ended = True
         return bytes(self._plain[:length])
 
     def encrypt(self, said: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The worker: it stands by or holds the lease; then its lanes run, and beside the urgent one the downlink."""
+"""The worker: each of its lanes stands by, or holds the lease and runs; beside the urgent one runs the downlink."""
 
 import os
 import socket
@@ -36,43 +36,43 @@ STOPS_WITHIN_S = 60.0
 
 
 class Tenure:
-    """What the worker that holds the lease runs: its lanes.
+    """What the worker that holds a lane's lease runs: the lane.
 
-    What there is once is beside the urgent one: the downlink, the proof of the access list, replays.
+    What there is once runs beside the urgent one: the downlink and the proof of the access list.
     """
 
-    def __init__(self, settings: WorkerSettings, lanes: Sequence[LaneName]) -> None:
-        self.has_urgent = LaneName.URGENT in lanes
-        self.lanes = [Lane(settings, name=name) for name in lanes]
-        self._parts: list[Lane | DownlinkSender] = [*self.lanes]
-        if self.has_urgent:
-            self._parts.append(DownlinkSender(settings))
+    def __init__(self, settings: WorkerSettings, lane: LaneName) -> None:
+        self.lane = Lane(settings, name=lane)
+        self._parts: list[Lane | DownlinkSender] = [self.lane]
         self._settings = settings
         self._stopping = Event()
-        self.unproven: str | None = "the access list has not been tried yet" if self.has_urgent else None
-        """Why it is not proven that the broker keeps vehicles apart; None once it is, and without the urgent lane."""
-        self._proof = Thread(target=self._prove, name="acl-proof")
+        self.unproven: str | None = None
+        """Why it is not proven that the broker keeps vehicles apart; None once it is, or where it is not ours to do."""
+        self._proof: Thread | None = None
+        if lane is LaneName.URGENT:
+            self._parts.append(DownlinkSender(settings))
+            self.unproven = "the access list has not been tried yet"
+            self._proof = Thread(target=self._prove, name="acl-proof")
+            self._proof.start()
         for part in self._parts:
             part.start()
-        if self.has_urgent:
-            self._proof.start()
 
     def hindrances(self) -> list[str]:
         """Return why messages don't arrive, can't be stored or may come from anybody; empty while all is well."""
-        found = [f"{lane.name}: {reason}" for lane in self.lanes for reason in lane.hindrances()]
+        found = [f"{self.lane.name}: {reason}" for reason in self.lane.hindrances()]
         return [*found, *([f"access list: {self.unproven}"] if self.unproven is not None else [])]
 
     def check(self) -> None:
         """Raise RuntimeError where a part ended by itself or does not move."""
         if any(part.failed for part in self._parts):
             raise RuntimeError("a part of the worker ended by itself; see the log")
-        stuck = [lane.name for lane in self.lanes if lane.is_stuck()]
-        if stuck:
-            log.error("lane_does_not_move", lanes=stuck)  # the error itself is not told where the process cannot stop
+        if self.lane.is_stuck():
+            # The error itself is not told where the process cannot stop.
+            log.error("lane_does_not_move", lane=self.lane.name)
             raise RuntimeError("a lane does not move")
 
     def stop(self) -> None:
-        """Finish the batches in hand, acknowledge them, and leave the sessions to whoever comes next.
+        """Finish the batch in hand, acknowledge it, and leave the session to whoever comes next.
 
         Where a thread hangs the process ends here, as if it were killed: what was not acknowledged comes again.
         """
@@ -82,15 +82,15 @@ class Tenure:
         self._stopping.set()
         for part in self._parts:
             part.stop()
-        if self.has_urgent:
+        if self._proof is not None:
             self._proof.join()
         last_resort.cancel()
-        log.info("worker_stopped", stored={lane.name: lane.stored for lane in self.lanes})
+        log.info("lane_stopped", lane=self.lane.name, stored=self.lane.stored)
 
     def _prove(self) -> None:
         # Again with each new session: the broker may have come back with another list.
         while not self._stopping.wait(0.2):
-            if not all(lane.connected for lane in self.lanes):
+            if not self.lane.connected:
                 self.unproven = self.unproven or "the broker session was lost since the access list was tried"
             elif self.unproven is not None:
                 self.unproven = prove(self._settings)
@@ -104,8 +104,42 @@ def _end_at_once() -> None:
     os._exit(1)
 
 
+class Post:
+    """A lane's place in this worker: it stands by, or holds the lease and works. With a group nobody stands by."""
+
+    def __init__(self, settings: WorkerSettings, lane: LaneName) -> None:
+        self.lane = lane
+        self.tenure: Tenure | None = None
+        self._settings = settings
+        self._lease = None if settings.ingest_group is not None else Lease(settings.database_url, lane)
+
+    def check(self) -> None:
+        """Take the lease or note its loss. Raises RuntimeError where a part of the lane ended or does not move."""
+        held = self._lease is None or self._lease.check()
+        if held and self.tenure is None:
+            log.info("lease_taken", lane=self.lane)
+            self.tenure = Tenure(self._settings, self.lane)
+        elif held is False and self.tenure is not None:  # while the database is away it is nobody else's either
+            log.warning("lease_lost", lane=self.lane)
+            self.tenure.stop()
+            self.tenure = None
+        if self.tenure is not None:
+            self.tenure.check()
+
+    def hindrances(self) -> list[str]:
+        """Return why this worker does not serve the lane; empty while it does."""
+        return [f"{self.lane}: stands by: another has the lease"] if self.tenure is None else self.tenure.hindrances()
+
+    def leave(self) -> None:
+        """Stop, and let another have the lease."""
+        if self.tenure is not None:
+            self.tenure.stop()
+        if self._lease is not None:
+            self._lease.give_up()
+
+
 def run(settings: WorkerSettings, lanes: Sequence[LaneName], stopping: Event, readiness: Readiness) -> None:
-    """Serve these lanes until `stopping` is set, or stand by while another does; with a group, beside the others in it.
+    """Serve these lanes until `stopping` is set, each by itself, or stand by for one while another worker serves it.
 
     Raises RuntimeError where a part ended by itself: the process must end, so that it is started again. Raises
     NotShared where there is a group on a broker that was not seen to keep its messages.
@@ -113,28 +147,18 @@ def run(settings: WorkerSettings, lanes: Sequence[LaneName], stopping: Event, re
     if settings.ingest_group is not None:
         with connect(settings.database_url, name="ingest-house") as conn:
             require_check(conn, settings.broker)
-    lease = Lease(settings.database_url, lanes)
     house = House(settings, lanes)
-    tenure: Tenure | None = None
+    posts = [Post(settings, lane) for lane in lanes]
     try:
         while True:
-            held = settings.ingest_group is not None or lease.check()
-            if held and tenure is None:
-                log.info("lease_taken")
-                tenure = Tenure(settings, lanes)
-            elif held is False and tenure is not None:  # while the database is away it is nobody else's either
-                log.warning("lease_lost")
-                tenure.stop()
-                tenure = None
-            if tenure is not None:
-                tenure.check()
-            readiness.tell(house.keep(tenure))
-            if stopping.wait(SHORT_TICK_S if tenure is None or tenure.hindrances() else TICK_S):
+            for post in posts:
+                post.check()
+            readiness.tell(house.keep(posts))
+            if stopping.wait(SHORT_TICK_S if any(post.hindrances() for post in posts) else TICK_S):
                 return
     finally:
-        if tenure is not None:
-            tenure.stop()
-        lease.give_up()
+        for post in posts:
+            post.leave()
 
 
 class House:
@@ -142,35 +166,34 @@ class House:
 
     def __init__(self, settings: WorkerSettings, lanes: Sequence[LaneName]) -> None:
         self._url = settings.database_url
-        self._lanes = lanes
         self._name = processes.worker_name(lanes, f"{socket.gethostname()}:{os.getpid()}")
         self._conn: Connection | None = None
         self._started_at = datetime.now(UTC)
         self._beat_s = 0.0
         self._was_ready = False
 
-    def keep(self, tenure: Tenure | None) -> list[str]:
+    def keep(self, posts: Sequence[Post]) -> list[str]:
         """Measure, and once in a while report; a database that is away is reported to later.
 
         Returns why the worker is not ready.
         """
-        lanes = tenure.lanes if tenure is not None else []
-        for name in self._lanes:
-            metrics.LEADING.labels(name).set(tenure is not None)
-        _measure(lanes)
-        hindrances = tenure.hindrances() if tenure is not None else ["stands by: another worker has the lease"]
+        lanes = {post.lane: post.tenure.lane for post in posts if post.tenure is not None}
+        urgent = lanes.get(LaneName.URGENT)
+        for post in posts:
+            metrics.LEADING.labels(post.lane).set(post.lane in lanes)
+        _measure(list(lanes.values()))
+        hindrances = [reason for post in posts for reason in post.hindrances()]
         is_ready = not hindrances
         try:
             if self._conn is None or self._conn.closed:
                 self._conn = connect(self._url, name="ingest-house", autocommit=True, answer_within_s=PROMPT_WITHIN_S)
             # At once when readiness is new: whoever waits for this worker sees it without delay.
             if is_ready is not self._was_ready or time.monotonic() - self._beat_s >= BEAT_EVERY_S:
-                processes.beat(self._conn, _heartbeat(self._name, lanes, self._started_at, hindrances))
+                processes.beat(self._conn, _heartbeat(self._name, list(lanes.values()), self._started_at, hindrances))
                 self._was_ready, self._beat_s = is_ready, time.monotonic()
-                if lanes:
-                    lanes[0].probe()  # the next beat tells what it took
-            replays = tenure is not None and tenure.has_urgent
-            replayed = replay(self._conn, now=datetime.now(UTC)) if replays else []
+                if urgent is not None:  # a backlog of status would be in the way of the answer
+                    urgent.probe()  # the next beat tells what it took
+            replayed = replay(self._conn, now=datetime.now(UTC)) if urgent is not None else []
             if replayed:
                 log.info("replayed", results=[outcome.result for outcome in replayed])
         except DatabaseError as error:
@@ -206,6 +229,8 @@ def _heartbeat(name: str, lanes: list[Lane], started_at: datetime, hindrances: l
             "lag_s": round(max(lane.lag_s(now) for lane in lanes), 3),
             "receipts_sent": sum(lane.publications.sent for lane in lanes),
             "receipts_confirmed": sum(lane.publications.confirmed for lane in lanes),
-            "broker_round_trip_s": lanes[0].publications.round_trip_s,
+            "broker_round_trip_s": next(
+                (lane.publications.round_trip_s for lane in lanes if lane.name == LaneName.URGENT), None
+            ),
         }
     return Process(name=name, started_at=started_at, beat_at=now, ready=not hindrances, figures=figures)

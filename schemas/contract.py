@@ -87,7 +87,7 @@ EXAMPLES: dict[Uplink | Downlink, Wire] = {
         message_id=_PRESS_ID, result=ReceiptResult.STORED, cid=_CID, server_time=_AT
     ),
     Downlink.INCIDENT: IncidentMessage(
-        cid=_CID, service=Service.SOS, status="INITIATED",
+        cid=_CID, service=Service.SOS, status="INITIATED", sequence=4711,
         contact_center=ContactCenterInfo(phone="1588-1234", agent_id="AGENT_001"),
     ),
     Downlink.COMMAND: CommandMessage(

@@ -20,11 +20,15 @@ class ContactCenterInfo(Wire):
 
 
 class IncidentMessage(Wire):
-    """The incident's present state, sent at each of its changes."""
+    """The incident's present state, sent at each of its changes.
+
+    `sequence` grows with each change. A broker that was killed may deliver an older state after a newer one: ignore it.
+    """
 
     cid: str
     service: Service
     status: str
+    sequence: int
     contact_center: ContactCenterInfo | None = None
     partner: str | None = None
     estimated_arrival: Instant | None = None

@@ -106,6 +106,7 @@ class Tcu:
         self.unreceipted = unreceipted
         self.tally = Tally()
         self.incidents: Seen[IncidentMessage] = Seen()
+        self._shown: dict[str, int] = {}
         self.answered: Seen[CommandMessage] = Seen()
         self.receipts: Seen[ReceiptMessage] = Seen()
         self.answers = Answers.PROMPTLY
@@ -301,9 +302,15 @@ class Tcu:
             case Downlink.RECEIPT:
                 self._settle(ReceiptMessage.model_validate_json(payload))
             case Downlink.INCIDENT:
-                self.incidents.add(IncidentMessage.model_validate_json(payload))
+                self._show(IncidentMessage.model_validate_json(payload))
             case Downlink.COMMAND:
                 self._obey(CommandMessage.model_validate_json(payload), expiry_s)
+
+    def _show(self, incident: IncidentMessage) -> None:
+        """Show the driver an incident's state; an older one than is shown comes from a broker that was killed."""
+        if incident.sequence > self._shown.get(incident.cid, -1):
+            self._shown[incident.cid] = incident.sequence
+            self.incidents.add(incident)
 
     def _settle(self, receipt: ReceiptMessage) -> None:
         self.receipts.add(receipt)

@@ -1,8 +1,9 @@
 """`python -m stack.priority DATA_DIRECTORY`: analysts' queries take the processor time that nothing else wants.
 
 PostgreSQL has no priorities. Its processes can be told apart by their titles, and who runs the server (or root) may
-make theirs idle (sched(7), SCHED_IDLE): ingestion then goes first, also where both want every core. The lowest nice
-value does not do it: who wakes up still waits for the end of the analyst's turn, a few milliseconds each time.
+make those of `tcu_analyst` and `tcu_analyst_…` idle (sched(7), SCHED_IDLE): ingestion then goes first, also where both
+want every core. Linux weighs sessions against each other before it looks at a process (sched(7), autogroup), and each
+backend is a session of its own: so the weight of that is lowered too, without which the policy changes nothing.
 """
 
 import os
@@ -15,6 +16,8 @@ from stack.places import CHECKOUT, run_as
 from stack.postgres import ANALYST
 from stack.server import ServerCommand
 
+LEAST = "19"
+"""The nice value of a session that weighs least."""
 EVERY_S = 0.5
 
 
@@ -34,8 +37,11 @@ def lower(data: Path) -> set[int]:
         return lowered  # it starts or stops
     for child in map(int, children):
         try:
-            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(f"postgres: {ANALYST} ".encode()):
+            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(f"postgres: {ANALYST}".encode()):
                 os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
+                autogroup = Path(f"/proc/{child}/autogroup")
+                if autogroup.exists():
+                    autogroup.write_text(LEAST)
                 lowered.add(child)
         except (FileNotFoundError, ProcessLookupError):
             continue  # its client has left

@@ -146,10 +146,18 @@ def _waiting(figures: Sequence[dict[str, Any]]) -> int | None:
 def _broker(figures: Sequence[dict[str, Any]]) -> wire.BrokerHealth:
     trips_s = _named(figures, "broker_round_trip_s")
     slowest_s = max(trips_s, default=None)
-    cut_off = bool(figures) and not any(one.get(f"{lane}_ready") for one in figures for lane in LaneName)
-    reason = "no worker has a session" if cut_off else None if trips_s else "no worker has measured it yet"
+    lacking = [lane for lane in LaneName if figures and not any(one.get(f"{lane}_ready") for one in figures)]
+    if LaneName.URGENT in lacking:
+        status = PartHealth.DOWN
+    elif lacking:
+        status = PartHealth.DEGRADED
+    else:
+        status = PartHealth.OPERATIONAL if trips_s else PartHealth.UNKNOWN
+    reason = None if trips_s else "no worker has measured it yet"
+    if lacking:
+        reason = "no worker has a session" if len(lacking) > 1 else f"no worker has a session for the {lacking[0]} lane"
     return wire.BrokerHealth(
-        status=PartHealth.DOWN if cut_off else PartHealth.OPERATIONAL if trips_s else PartHealth.UNKNOWN,
+        status=status,
         reason=reason,
         response_time=milliseconds(slowest_s),
         response_time_seconds=_rounded(slowest_s),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from random import Random
@@ -12,6 +13,7 @@ from tests.faults.raw import RawVehicle
 from tests.faults.stand import Disk, Stand
 from tests.processes import end_sessions
 
+SINCE_SAVE_S = 0.5
 BROKEN_VIN = "KMHBRKN0000000001"
 Fault = Callable[[Stand], AbstractContextManager[None]]
 
@@ -46,7 +48,16 @@ def jobs_killed(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def broker_killed(stand: Stand) -> Iterator[None]:
-    """kill -9 of the broker: what it took since its last save is gone, PUBACK or not."""
+    """kill -9 of the broker before its first save: sessions and all that it took are gone, PUBACK or not."""
+    with _killed(stand.broker):
+        yield
+
+
+@contextmanager
+def broker_killed_after_a_save(stand: Stand) -> Iterator[None]:
+    """kill -9 of the broker a moment after a save: it begins with the sessions of then, and delivers again."""
+    _save(stand)
+    time.sleep(SINCE_SAVE_S)
     with _killed(stand.broker):
         yield
 
@@ -86,8 +97,15 @@ def api_backends_frozen(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def worker_frozen(stand: Stand) -> Iterator[None]:
-    """SIGSTOP of both workers."""
-    with _frozen([stand.worker.pid, stand.bulk.pid]):
+    """SIGSTOP of the worker for presses."""
+    with _frozen([stand.worker.pid]):
+        yield
+
+
+@contextmanager
+def bulk_worker_frozen(stand: Stand) -> Iterator[None]:
+    """SIGSTOP of the worker for status."""
+    with _frozen([stand.bulk.pid]):
         yield
 
 
@@ -149,10 +167,11 @@ def database_disk_full(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def broker_disk_full(stand: Stand) -> Iterator[None]:
-    """No room under the broker, which is then killed and comes back on the full disk."""
+    """No room under the broker, which is then killed, comes back on the full disk and can't save."""
     with _full(stand.broker_disk):
         stand.broker.kill()
         stand.broker.start()
+        _save(stand)
         yield
     _start_again(stand.broker)
 
@@ -182,6 +201,11 @@ def _full(disk: Disk) -> Iterator[None]:
         yield
     finally:
         disk.free()
+
+
+def _save(stand: Stand) -> None:
+    """Let the broker write its sessions now (mosquitto(8), SIGUSR1)."""
+    os.kill(stand.broker.pid, signal.SIGUSR1)
 
 
 def _start_again(server: Server) -> None:

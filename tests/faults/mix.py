@@ -30,6 +30,7 @@ KILLS = (
     Turn(faults.api_killed, (0, 0.5)),
     Turn(faults.jobs_killed, (0, 0.5)),
     Turn(faults.broker_killed, (0, 0.5)),
+    Turn(faults.broker_killed_after_a_save, (0, 0.5)),
     Turn(faults.postgres_killed, (0, 0.5)),
     Turn(faults.postgres_stopped_at_once, (0, 0.5)),
 )
@@ -37,6 +38,7 @@ FREEZES = (
     Turn(faults.worker_backends_frozen, (1, 2)),
     Turn(faults.api_backends_frozen, (1, 2)),
     Turn(faults.worker_frozen, (1, 2)),
+    Turn(faults.bulk_worker_frozen, (1, 2)),
     Turn(faults.broker_cut_off, (1, 2)),
     Turn(faults.database_cut_off, (1, 2)),
 )

@@ -1,5 +1,7 @@
 """`tcu export`: what DuckDB and pandas read out of it is what the database holds; ended in the middle, it goes on."""
 
+import re
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,7 @@ def test_the_cookbook_answers_what_is_printed(sampled: Connection, postgres_serv
             answer = cookbook.ask(analyst, question)
             assert answer.rows, question.name
             assert question.shown.startswith(answer.table() + "\n\n!["), question.name
+            assert re.search(r"^On \d{2},\d{3},\d{3} status messages: [\d.]+ s ", question.shown, re.M), question.name
             assert question.picture.stat().st_size > 1000
 
 
@@ -110,6 +113,42 @@ def test_ended_in_the_middle_it_goes_on_and_brings_what_is_new(
     frame = pd.read_parquet(tmp_path / "status")
     assert "KMHSAMPLE00000001" not in set(frame["vin"])
     assert len(frame) == one(sampled, "SELECT count(*) FROM vehicle_status")[0]
+
+
+def test_what_changes_in_place_is_written_anew_and_nothing_else(sampled: Connection, tmp_path: Path) -> None:
+    choice = (str(tmp_path), *WEEK)
+
+    def written(*changes: str) -> Counter[str]:
+        """Return how many files of each view an export writes after these changes."""
+        before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
+        for change in changes:
+            assert sampled.execute(change.encode()).rowcount == 1
+        sampled.commit()
+        assert run(*choice).exit_code == 0
+        files = tmp_path.rglob("*.parquet")
+        return Counter(file.parent.parent.name for file in files if file.stat().st_mtime_ns != before.get(file))
+
+    assert written().keys() == set(analytics.VIEWS)
+    assert written(
+        "UPDATE sos_incidents SET status = 'CLOSED', closed_at = occurred_at + interval '77 minutes'"
+        " WHERE cid = (SELECT min(cid) FROM sos_incidents WHERE occurred_at >= '2026-03-01')",
+        "UPDATE curfew_violations SET ended_at = started_at + interval '61 minutes' WHERE violation_number"
+        " = (SELECT min(violation_number) FROM curfew_violations WHERE started_at >= '2026-03-01')",
+    ) == {"incidents": 1, "violations": 1}
+    assert written() == {}
+    incidents = pd.read_parquet(tmp_path / "incidents")
+    assert (incidents["closed_at"] - incidents["occurred_at"] == pd.Timedelta(minutes=77)).sum() == 1
+
+    (days,) = one(
+        sampled, "SELECT count(DISTINCT occurred_at::date) FROM vehicle_status WHERE vin = 'KMHSAMPLE00000001'"
+    )
+    assert 0 < days < 8
+    assert written("UPDATE vehicles SET location_withheld = true WHERE vin = 'KMHSAMPLE00000001'")["status"] == days
+    status = pd.read_parquet(tmp_path / "status")
+    withheld = status["vin"] == "KMHSAMPLE00000001"
+    assert withheld.any()
+    assert status.loc[withheld, "latitude"].isna().all()
+    assert status.loc[~withheld, "latitude"].notna().any()
 
 
 @pytest.mark.usefixtures("sampled")

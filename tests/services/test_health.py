@@ -90,6 +90,24 @@ def test_a_broker_that_is_away_is_told(api: Api, broker: Broker) -> None:
     wait_until(lambda: systems(api)["broker"]["status"] == "OPERATIONAL", wait_s=40)
 
 
+@pytest.mark.parametrize(
+    ("urgent", "bulk", "status", "reason"),
+    [
+        (True, True, "OPERATIONAL", None),
+        (False, True, "DOWN", "no worker has a session for the urgent lane"),
+        (True, False, "DEGRADED", "no worker has a session for the bulk lane"),
+        (False, False, "DOWN", "no worker has a session"),
+    ],
+)
+def test_a_lane_that_the_broker_lets_nobody_have_is_told(
+    api: Api, conn: Connection, urgent: bool, bulk: bool, status: str, reason: str | None
+) -> None:
+    beat(conn, "ingest-urgent@a:1", urgent_ready=urgent, broker_round_trip_s=0.002)
+    beat(conn, "ingest-bulk@a:2", bulk_ready=bulk, broker_round_trip_s=None)
+    told = systems(api)["broker"]
+    assert (told["status"], told["reason"], told["responseTime"]) == (status, reason, "2ms")
+
+
 def test_nothing_that_was_not_measured_has_a_figure(api: Api) -> None:
     told = systems(api)
     assert told["broker"] == {

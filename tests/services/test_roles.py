@@ -172,6 +172,9 @@ def test_analysts_take_the_processor_time_that_nothing_else_wants(postgres_serve
     with connect(database_url, name="tests") as service, psycopg.connect(analysts) as analyst:
         assert analyst.info.backend_pid in priority.lower(Path(data[0]))
         assert os.sched_getscheduler(analyst.info.backend_pid) == os.SCHED_IDLE
+        for backend, nice in ((analyst, "19"), (service, "0")):
+            weighed = Path(f"/proc/{backend.info.backend_pid}/autogroup")
+            assert not weighed.exists() or weighed.read_text().split()[-1] == nice
         assert service.info.backend_pid not in priority.lower(Path(data[0]))
         assert os.sched_getscheduler(service.info.backend_pid) == os.SCHED_OTHER
     assert priority.lower(Path("/nowhere")) == set()

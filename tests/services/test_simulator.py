@@ -21,6 +21,7 @@ from mosquitto import pki
 from schemas.base import format_instant
 from schemas.call import CallStatus
 from schemas.command import CommandMessage, CommandType
+from schemas.incident import IncidentMessage, Service
 from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Downlink, Uplink, downlink_topic, parse_uplink
 from schemas.vehicle import Uplinked
@@ -271,6 +272,23 @@ def test_an_expired_command_is_ignored(broker: Broker, pki_dir: Path, certificat
             async with asyncio.timeout(ARRIVES_WITHIN_S):
                 assert "expired" in await told.get()
             assert tcu.tally.urgent_sent == 0
+
+    played(play)
+
+
+def test_an_older_state_of_an_incident_than_is_shown_is_ignored(
+    broker: Broker, pki_dir: Path, certificate: Certificate
+) -> None:
+    async def play() -> None:
+        async with backend(broker, pki_dir) as server, vehicle(broker, certificate) as tcu:
+            for cid, sequence, status in (
+                ("SOS_20260307_001", 5, "INITIATED"), ("SOS_20260307_001", 9, "CLOSED"),
+                ("SOS_20260307_001", 5, "INITIATED"), ("SOS_20260307_002", 7, "INITIATED"),
+            ):  # fmt: skip
+                incident = IncidentMessage(cid=cid, service=Service.SOS, status=status, sequence=sequence)
+                await server.says(Downlink.INCIDENT, incident.model_dump_json(by_alias=True))
+            await tcu.incidents.first(lambda one: one.cid == "SOS_20260307_002", timeout_s=ARRIVES_WITHIN_S)
+            assert [one.sequence for one in tcu.incidents.so_far()] == [5, 9, 7]
 
     played(play)
 

@@ -111,7 +111,7 @@ def test_a_worker_that_hangs_in_a_batch_ends_and_the_next_one_stores_it(
 
 
 def test_one_at_a_time_has_the_lease_and_a_lost_connection_gives_it_to_the_next(database_url: str) -> None:
-    first, next_ = (Lease(database_url, tuple(LaneName)) for _ in range(2))
+    first, next_ = (Lease(database_url, LaneName.URGENT) for _ in range(2))
     try:
         assert first.check() is True
         assert first.check() is True
@@ -125,23 +125,15 @@ def test_one_at_a_time_has_the_lease_and_a_lost_connection_gives_it_to_the_next(
 
 
 def test_while_the_database_is_away_the_lease_is_nobody_elses() -> None:
-    assert Lease("postgresql://nobody@127.0.0.1:1/none", tuple(LaneName)).check() is None
+    assert Lease("postgresql://nobody@127.0.0.1:1/none", LaneName.URGENT).check() is None
 
 
-def test_who_serves_both_lanes_has_both_or_keeps_neither_from_others(database_url: str) -> None:
-    bulk, both, urgent = (
-        Lease(database_url, lanes) for lanes in ((LaneName.BULK,), tuple(LaneName), (LaneName.URGENT,))
-    )
+def test_each_lane_has_a_lease_of_its_own(database_url: str) -> None:
+    urgent, bulk, another = (Lease(database_url, lane) for lane in (*LaneName, LaneName.URGENT))
     try:
-        assert bulk.check() is True
-        assert both.check() is False
-        wait_until(lambda: urgent.check() is True, wait_s=10)
-        bulk.give_up()
-        urgent.give_up()
-        wait_until(lambda: both.check() is True, wait_s=10)
-        assert (bulk.check(), urgent.check()) == (False, False)
+        assert (urgent.check(), bulk.check(), another.check()) == (True, True, False)
     finally:
-        for lease in (bulk, both, urgent):
+        for lease in (urgent, bulk, another):
             lease.give_up()
 
 
@@ -198,3 +190,21 @@ def test_a_press_does_not_need_the_process_for_status_which_loses_nothing(
     assert is_ready(database_url, "ingest-urgent", lanes[LaneName.URGENT].pid)
     bulk.start()
     wait_until(lambda: statuses(conn) == 5, wait_s=20)
+
+
+def test_a_worker_for_both_lanes_serves_the_one_whose_worker_dies(
+    lanes: dict[LaneName, Server], tcu: Connect, broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path
+) -> None:
+    def beaten() -> bool:
+        return is_ready(database_url, "ingest", other.pid, ready=False)
+
+    environment = worker_environment(broker, pki_dir, database_url)
+    other = product_process("ingest", environment, log=tmp_path / "both.log", ready=beaten)
+    other.start()
+    try:
+        vehicle = tcu(VIN)
+        lanes[LaneName.URGENT].kill()
+        assert vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))["result"] == "STORED"
+        assert is_ready(database_url, "ingest-bulk", lanes[LaneName.BULK].pid)
+    finally:
+        other.kill()

@@ -249,6 +249,8 @@ def test_the_vehicle_is_told_of_its_incident_and_its_clock(tcu: Connect, sequenc
     cid = vehicle.receipt_of(vehicle.send(Uplink.SOS, timestamp="2100-01-01T00:00:00Z"))["cid"]
     shown = vehicle.down(Downlink.INCIDENT)
     assert (shown["cid"], shown["service"], shown["status"]) == (cid, "SOS", "INITIATED")
+    vehicle.receipt_of(vehicle.send(Uplink.CALL, status="CONNECTED", cid=cid))
+    assert vehicle.down(Downlink.INCIDENT)["sequence"] > shown["sequence"]
     command = vehicle.down(Downlink.COMMAND)
     assert command["type"] == "TIME_SYNC"
     ack = vehicle.send(Uplink.COMMAND_ACK, commandId=command["commandId"], status="EXECUTED")
