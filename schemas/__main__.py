@@ -1,6 +1,6 @@
 """`python -m schemas`: write the MQTT contract's documents below docs/, or below the folder named."""
 
-import sys
+import argparse
 from pathlib import Path
 
 from schemas.contract import documents
@@ -15,4 +15,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
+    parser = argparse.ArgumentParser(prog="python -m schemas", description="Write asyncapi.yaml and json-schemas/.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs"), help="where to; docs without it")
+    main(parser.parse_args().folder)

@@ -131,6 +131,16 @@ def test_whatever_the_vehicles_authority_signs_speaks_for_no_vehicle_and_hears_n
     odd = signed_by_the_vehicles_authority(pki_dir, tmp_path, common_name)
     private = f"tcu/v1/{VICTIM}/down/receipt"
 
+    async def is_let_in() -> bool:
+        try:
+            async with connected(broker, odd, "odd"):
+                return True
+        except aiomqtt.exceptions.MqttConnectError:
+            return False
+
+    if not asyncio.run(is_let_in()):
+        return  # later versions of Mosquitto (2.0.21) refuse a name with a control character
+
     async def story() -> tuple[list[tuple[str, bytes]], int]:
         async with (
             connected(broker, ingest, "ear", port=broker.services_port) as ear,

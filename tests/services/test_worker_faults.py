@@ -74,7 +74,7 @@ def test_asked_to_stop_the_worker_finishes_its_batch_and_leaves_the_rest_with_th
     worker: Server, tcu: Connect, conn: Connection
 ) -> None:
     vehicle = tcu("KMHSH81C7LU123456")
-    sent = [vehicle.publish_soon(Uplink.STATUS, json.dumps(message(speedKph=n % 200)).encode()) for n in range(2000)]
+    sent = [vehicle.publish_soon(Uplink.STATUS, json.dumps(message(speedKph=n % 200)).encode()) for n in range(20_000)]
     sent[500].wait_for_publish(30)
     worker.stop()
     for info in sent:
