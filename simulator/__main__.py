@@ -185,7 +185,8 @@ def fleet(
     The report says what the limit was. Where samples were made later than a quarter of a second (p99) after their
     time, the simulator or the machine was, and latencies say nothing about the backend.
 
-    Exits with 1 if an urgent message stayed without a receipt, or a status message without the broker's confirmation.
+    Exits with 1 if an urgent message stayed without a receipt or was quarantined, if a status message was given up or
+    stayed without the broker's confirmation, or if an incident was left open.
 
     [bold]Examples[/bold]
 
@@ -213,7 +214,7 @@ def fleet(
                     watch=watch,
                 )
         report.fleet(counted)
-        return 1 if counted.outstanding or counted.status_lost else 0
+        return 0 if counted.complete else 1
 
     _run(main)
 
@@ -224,6 +225,7 @@ def record_(
     *,
     seconds: Annotated[float | None, typer.Option(help="How long; without it until Ctrl-C.", min=1)] = None,
     vin: Annotated[list[str] | None, typer.Option(help="Only this vehicle; may be given more than once.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines; the last one has the counts.")] = False,
 ) -> None:
     """Record what vehicles say, as the broker sees it, for `replay`.
 
@@ -239,14 +241,18 @@ def record_(
 
     tcu-sim record one.csv --vin KMHSH81C7LU123456
     """
-    report = Report()
+    report = Report(as_json=as_json)
 
     async def main(settings: Settings, stop: asyncio.Event) -> int:
         if seconds is not None:
             asyncio.get_running_loop().call_later(seconds, stop.set)
         counted = await record(settings, file, vins=frozenset(vin or ()), stop=stop, notify=report.notice)
-        told = ", ".join(f"{count} {kind}" for kind, count in sorted(counted.messages.items())) or "nothing"
-        report.notice(f"{told} of {len(counted.vehicles)} vehicles; {counted.unknown} on unknown topics left out")
+        report.counts(
+            "record",
+            vehicles=len(counted.vehicles),
+            messages=dict(sorted(counted.messages.items())),
+            onUnknownTopics=counted.unknown,
+        )
         return 0
 
     _run(main)
@@ -278,7 +284,7 @@ def replay_(
     is told as DUPLICATE. A call names the press that it belongs to, whose incident has a new number.
 
     Of a GPX file each segment with times is a drive: its points are status messages, between a start and a stop of the
-    engine. Exits with 1 if a message stayed without a receipt.
+    engine. Exits with 1 if a message stayed without a receipt, or a status message without the broker's confirmation.
 
     [bold]Examples[/bold]
 
@@ -301,11 +307,12 @@ def replay_(
             "replay",
             vehicles=played.vehicles,
             sent=dict(sorted(played.sent.items())),
+            statusUnconfirmed=played.status_unconfirmed,
             leftOut=dict(sorted(played.left_out.items())),
             receipts=dict(sorted(played.receipts.items())),
             unreceipted=played.unreceipted,
         )
-        return 1 if played.unreceipted else 0
+        return 1 if played.unreceipted or played.status_unconfirmed else 0
 
     _run(main)
 
@@ -320,22 +327,27 @@ def faults_(
 ) -> None:
     """Do to vehicles what goes wrong in the field, and see that the backend makes the right thing of it.
 
-    offline      a drive without coverage is kept and delivered later: all of it is stored
+    offline           a drive without coverage is kept and delivered later: all of it is stored
 
-    duplicates   one message four times: it counts once
+    duplicates        one message four times: it counts once
 
-    reordering   a drive told in no order: all of it is stored
+    reordering        a drive told in no order: all of it is stored
 
-    clock        a clock an hour or a year off: the backend corrects it
+    clock             a clock an hour or a year off: the backend corrects it
 
-    bounce       five presses of SOS at once: one incident
+    bounce            five presses of SOS at once: one incident
 
-    malformed    payloads that are no messages: quarantined; on SOS an incident all the same
+    malformed         payloads that are no messages: quarantined; on SOS an incident all the same
 
-    commands     a command answered late (it takes a minute), wrongly or never: it ends EXPIRED, FAILED or PENDING
+    command-late      a command answered when it is void, after a minute: it is EXPIRED and stays so
+
+    command-wrongly   a command answered with a failure: it is FAILED
+
+    command-never     a command that is not answered: it is EXPIRED after a minute
 
     Exits with 1 where one was not borne. A vehicle's clock is corrected three times an hour at most; `clock`,
-    `commands` and `malformed` take one correction each, so a vehicle suffers them once an hour.
+    `malformed` and each `command-` take one correction, so of these a vehicle suffers three, the next vehicle the
+    next three, and each of them once an hour.
 
     [bold]Examples[/bold]
 
@@ -411,10 +423,12 @@ def check_(
 
 @app.command()
 def demo(
+    *,
     seconds: Annotated[
         float | None, typer.Option(help="End after about so long, but play each story at least once.", min=1)
     ] = None,
     seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Run a small fleet and play all stories on the demo's vehicles; without --seconds until Ctrl-C.
 
@@ -423,11 +437,13 @@ def demo(
 
     Exits with 0 only if every story reached its end.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     tcu-sim demo --seconds 60
+
+    tcu-sim demo --json | jq 'select(.kind == "outcome")'
     """
-    report = Report()
+    report = Report(as_json=as_json)
 
     async def main(settings: Settings, stop: asyncio.Event) -> int:
         return await run_demo(settings, seed=_chosen(seed, report), seconds=seconds, stop=stop, report=report)

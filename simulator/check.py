@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ from schemas.incident import Service
 from schemas.receipt import ReceiptResult
 from schemas.topics import Uplink
 from schemas.vehicle import Uplinked
-from simulator import call_center, driving, messages, nights
+from simulator import call_center, drives, driving, messages, nights
 from simulator.garage import Garage
 from simulator.public_api import ApiRefused, PublicApi
 from simulator.public_api import Event as IncidentEvent
@@ -67,6 +67,9 @@ class _Vehicle:
     tcu: Tcu
     covered: bool = True
     sent: dict[str, tuple[Uplink, bytes]] = field(default_factory=dict)
+    owed: list[tuple[Uplink, str]] = field(default_factory=list)
+    """What must be stored, by kind and id; and the drives, samples and all."""
+    driven: list[drives.Told] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -116,7 +119,7 @@ async def check(
             return told
         held = await go_through(run, scenario.steps, lines.steps)
         if held:
-            told.append(await _all_receipted(run, path.name, lines.steps[-1]))
+            told.append(await _all_stored(run, path.name, lines.steps[-1]))
             say(told[-1])
         for step, line in zip(scenario.afterwards, lines.afterwards, strict=True):
             if held or _can_be_done(run, step):
@@ -209,6 +212,7 @@ async def _hand_over(
     vehicle = run.vehicles[name]
     run.acts()
     vehicle.tcu.send(kind, message)
+    vehicle.owed.append((kind, message.message_id))
     saved: dict[str, Any] = {"messageId": message.message_id}
     if save is not None:
         vehicle.sent[save] = (kind, messages.payload_of(message))
@@ -220,14 +224,8 @@ async def _hand_over(
 
 async def _drive(run: _Run, name: str, drive: Drive) -> None:
     vehicle = run.vehicles[name]
-    moments = list(driving.trip(run.rng, driving.parked_somewhere(run.rng), duration_s=drive.seconds, step_s=_SAMPLE_S))
-    began = instant(drive.ended, vehicle.tcu.now()) - timedelta(seconds=moments[-1].elapsed_s)
-    told: list[tuple[Uplink, Uplinked]] = []
-    for moment in moments:
-        at = began + timedelta(seconds=moment.elapsed_s)
-        told.append((Uplink.STATUS, messages.status(run.rng, moment.state, at)))
-        if moment.event is not None:
-            told.append((Uplink.ENGINE, messages.engine(run.rng, moment.event, moment.state, at)))
+    ended = instant(drive.ended, vehicle.tcu.now())
+    told = drives.a_drive(run.rng, ended=ended, seconds=drive.seconds, step_s=_SAMPLE_S)
     if drive.shuffled:
         run.rng.shuffle(told)
     run.acts()
@@ -236,8 +234,10 @@ async def _drive(run: _Run, name: str, drive: Drive) -> None:
             vehicle.tcu.report_payload(messages.payload_of(message))
         else:
             vehicle.tcu.send(kind, message)
+            vehicle.owed.append((kind, message.message_id))
+    vehicle.driven.append(told)
     if vehicle.covered:
-        await _settled(run, name, drive.within)
+        await _stored(run, name, drive.within)
 
 
 async def _send(run: _Run, name: str, send: Send) -> None:
@@ -342,14 +342,22 @@ async def _receipt_of(
         await asyncio.sleep(0.02)
 
 
-async def _settled(run: _Run, name: str, within_s: float) -> None:
-    tcu = run.vehicles[name].tcu
+async def _stored(run: _Run, name: str, within_s: float) -> None:
+    """Wait until all that a vehicle has told is stored, to the last sample of its drives. Raises StoryFailed."""
+    vehicle = run.vehicles[name]
     try:
         async with asyncio.timeout(within_s):
-            await tcu.settled()
+            await vehicle.tcu.settled()
     except TimeoutError:
-        left = ", ".join(f"{kept.kind} {kept.message_id}" for kept in tcu.unreceipted) or "status samples"
+        left = ", ".join(f"{kept.kind} {kept.message_id}" for kept in vehicle.tcu.unreceipted) or "status samples"
         raise StoryFailed(f"not delivered within {within_s:g} s: {left}") from None
+    receipts = vehicle.tcu.receipts.so_far()
+    for kind, message_id in vehicle.owed:
+        results = [one.result for one in receipts if one.message_id == message_id]
+        if ReceiptResult.STORED not in results:
+            raise StoryFailed(f"receipts of {kind} {message_id}: {', '.join(results)}; expected STORED")
+    for drive in vehicle.driven:
+        await drives.in_telemetry(run.api, vehicle.tcu.vin, drive, within_s=_GRACE_S)
 
 
 async def _event(run: _Run, name: str, event: Event) -> None:
@@ -394,17 +402,17 @@ async def _shown(run: _Run, name: str, shown: Shown) -> None:
         raise StoryFailed(f"no down/incident {shown.status} of {cid} within {shown.within:g} s") from None
 
 
-async def _all_receipted(run: _Run, scenario: str, line: int) -> Checked:
-    """Every message that has a receipt has got it: what every scenario expects in the end."""
+async def _all_stored(run: _Run, scenario: str, line: int) -> Checked:
+    """Every message is stored: what every scenario expects in the end."""
     began_s, failure = asyncio.get_running_loop().time(), None
     try:
         for name, vehicle in run.vehicles.items():
             if vehicle.covered:
-                await _settled(run, name, _GRACE_S)
-    except StoryFailed as error:
+                await _stored(run, name, _GRACE_S)
+    except (StoryFailed, ApiRefused) as error:
         failure = str(error)
     took_ms = 1000 * (asyncio.get_running_loop().time() - began_s)
-    return Checked(scenario, line, "every message has its receipt", took_ms, failure)
+    return Checked(scenario, line, "every message is stored", took_ms, failure)
 
 
 _DOES: Mapping[str, Callable[[_Run, str, Any], Awaitable[None]]] = {

@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from random import Random
 
 from schemas.command import CommandType
 from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Uplink
 from schemas.vehicle import EngineEvent, Uplinked
-from simulator import call_center, curfew_checks, driving, guardian, messages
+from simulator import call_center, curfew_checks, drives, driving, guardian, messages
 from simulator.garage import Garage
-from simulator.public_api import ApiRefused, PublicApi
+from simulator.public_api import ApiRefused, Json, PublicApi
+from simulator.settings import SetupMissing
 from simulator.stage import StoryFailed, expect
 from simulator.tcu import Answers, Tcu
 
@@ -43,7 +45,13 @@ class Fault(StrEnum):
     CLOCK = "clock"
     BOUNCE = "bounce"
     MALFORMED = "malformed"
-    COMMANDS = "commands"
+    COMMAND_LATE = "command-late"
+    COMMAND_WRONGLY = "command-wrongly"
+    COMMAND_NEVER = "command-never"
+
+
+CORRECTED = frozenset({Fault.CLOCK, Fault.MALFORMED, Fault.COMMAND_LATE, Fault.COMMAND_WRONGLY, Fault.COMMAND_NEVER})
+"""Each takes one of the time corrections that an hour allows a vehicle."""
 
 
 @dataclass(slots=True)
@@ -95,22 +103,29 @@ class _Bench:
             left = len(self.tcu.unreceipted)
             raise StoryFailed(f"{left} messages without a receipt after {_WAIT_S:.0f} s") from None
 
+    async def drive_stored(self, told: drives.Told) -> None:
+        """Wait until all of a drive is stored, to the last sample. Raises StoryFailed."""
+        await self.settled()
+        for kind, message in told:
+            if kind is not Uplink.STATUS:
+                receipt = (await self.receipts(message.message_id))[0]
+                expect(f"the receipt of {kind} {message.message_id}", receipt.result, wanted=ReceiptResult.STORED)
+        await drives.in_telemetry(self.api, self.tcu.vin, told, within_s=_WAIT_S)
+
 
 async def _offline(bench: _Bench) -> None:
     """Out of coverage, a drive is kept; it is delivered afterwards, and nothing of it is lost."""
     bench.told.what = "a drive of a minute without coverage"
+    told = _a_drive(bench)
     await bench.tcu.go_offline()
-    ids = _tell(bench, _a_drive(bench))
+    _tell(bench, told)
     bench.tcu.go_online()
-    await bench.settled()
-    for message_id in ids:
-        receipt = (await bench.receipts(message_id))[0]
-        expect(f"the receipt of {message_id}", receipt.result, wanted=ReceiptResult.STORED)
+    await bench.drive_stored(told)
 
 
 async def _duplicates(bench: _Bench) -> None:
     """The same message four times: it counts once."""
-    bench.told.what = "an engine start four times"
+    bench.told.what = "an engine stop four times"
     message = messages.engine(bench.rng, EngineEvent.STOP, driving.parked_somewhere(bench.rng), bench.tcu.now())
     for _ in range(3):
         bench.tcu.say(Uplink.ENGINE, messages.payload_of(message))
@@ -125,10 +140,8 @@ async def _reordering(bench: _Bench) -> None:
     bench.told.what = "a drive of a minute in no order"
     told = _a_drive(bench)
     bench.rng.shuffle(told)
-    ids = _tell(bench, told)
-    await bench.settled()
-    for message_id in ids:
-        await bench.receipts(message_id)
+    _tell(bench, told)
+    await bench.drive_stored(told)
 
 
 async def _clock(bench: _Bench) -> None:
@@ -185,28 +198,29 @@ async def _malformed(bench: _Bench) -> None:
     await call_center.close_sos(bench.api, bench.rng, bench.tcu.vin, raised() or "")
 
 
-async def _commands(bench: _Bench) -> None:
-    """Commands answered late, wrongly or never: each is told so, and nothing hangs."""
-    answers = bench.rng.choice((Answers.LATE, Answers.WRONGLY, Answers.NEVER))
+async def _command(bench: _Bench, *, answers: Answers, outcome: str, ack_status: str | None) -> None:
+    """A command answered late, wrongly or never: it is told so, and nothing hangs."""
     bench.told.what = f"a time correction answered {answers}"
     known = await _need_a_correction(bench)
     bench.tcu.answers = answers
-    bench.tcu.misset_clock(timedelta(hours=1))
-    _sample(bench)
-    await _holds(lambda: abs(bench.tcu.now() - datetime.now(UTC)) < _CLOCK_IS_RIGHT, "no time correction came")
-    wanted = {Answers.LATE: "EXPIRED", Answers.WRONGLY: "FAILED", Answers.NEVER: "PENDING"}[answers]
-    if answers is Answers.LATE:
-        await asyncio.sleep(_VOID_S)
-    await bench.settled()
-    bench.tcu.answers = Answers.PROMPTLY
-    entry: dict[str, object] = {}
+    try:
+        bench.tcu.misset_clock(timedelta(hours=1))
+        _sample(bench)
+        await _holds(lambda: abs(bench.tcu.now() - datetime.now(UTC)) < _CLOCK_IS_RIGHT, "no time correction came")
+        if answers is not Answers.WRONGLY:
+            await asyncio.sleep(_VOID_S)
+        await bench.settled()
+    finally:
+        bench.tcu.answers = Answers.PROMPTLY
+    entry: Json = {}
     for _ in range(round(_WAIT_S / _LOOK_AGAIN_S)):
         listed = await guardian.commands(bench.api, bench.tcu.vin, CommandType.TIME_SYNC)
         entry = next((one for one in listed if one["commandId"] not in known), {})
-        if entry.get("outcome") == wanted:
-            return
+        if entry.get("outcome") == outcome:
+            break
         await asyncio.sleep(_LOOK_AGAIN_S)
-    expect("the outcome of the command", entry.get("outcome"), wanted=wanted)
+    expect("the outcome of the command", entry.get("outcome"), wanted=outcome)
+    expect("the vehicle's answer to the command", entry.get("ackStatus"), wanted=ack_status)
 
 
 FAULTS: Mapping[Fault, Callable[[_Bench], Awaitable[None]]] = {
@@ -216,8 +230,29 @@ FAULTS: Mapping[Fault, Callable[[_Bench], Awaitable[None]]] = {
     Fault.CLOCK: _clock,
     Fault.BOUNCE: _bounce,
     Fault.MALFORMED: _malformed,
-    Fault.COMMANDS: _commands,
+    Fault.COMMAND_LATE: partial(_command, answers=Answers.LATE, outcome="EXPIRED", ack_status=None),
+    Fault.COMMAND_WRONGLY: partial(_command, answers=Answers.WRONGLY, outcome="FAILED", ack_status="FAILED"),
+    Fault.COMMAND_NEVER: partial(_command, answers=Answers.NEVER, outcome="EXPIRED", ack_status=None),
 }
+
+
+def shares(faults: Sequence[Fault], vehicles: int) -> list[list[Fault]]:
+    """Return which of these faults each vehicle suffers: all, but of those that take a time correction three in turn.
+
+    Raises SetupMissing where the vehicles are too few for some of these to be suffered by any. Pure.
+    """
+    most = curfew_checks.CORRECTIONS_MOST
+    corrected = [fault for fault in faults if fault in CORRECTED]
+    if len(corrected) > most * vehicles:
+        raise SetupMissing(
+            f"{', '.join(corrected)} take a time correction each, and a vehicle gets {most} an hour: "
+            f"use --vehicles {-(-len(corrected) // most)} or more"
+        )
+    dealt = []
+    for number in range(vehicles):
+        own = {corrected[(number * most + place) % len(corrected)] for place in range(min(most, len(corrected)))}
+        dealt.append([fault for fault in faults if fault in own or fault not in CORRECTED])
+    return dealt
 
 
 async def inject(
@@ -229,17 +264,17 @@ async def inject(
     seed: int,
     say: Callable[[Injected], None],
 ) -> list[Injected]:
-    """Do these faults to each vehicle, one after another in an order of its own, and return what came of each.
+    """Do its share of these faults to each vehicle, in an order of its own, and return what came of each.
 
-    `say` is given each as it ends. Raises Unreachable where a vehicle cannot connect.
+    `say` is given each as it ends. Raises Unreachable where a vehicle cannot connect, and SetupMissing as `shares`.
     """
 
-    async def suffer(vin: str) -> list[Injected]:
+    async def suffer(vin: str, own: Sequence[Fault]) -> list[Injected]:
         rng = Random(f"{seed}:{vin}")
         found = []
         async with garage.tcu(vin) as tcu:
             await tcu.connected(timeout_s=_CONNECT_S)
-            for fault in rng.sample(list(faults), len(faults)):
+            for fault in rng.sample(own, len(own)):
                 told = Injected(fault, vin)
                 try:
                     await FAULTS[fault](_Bench(tcu, api, Random(f"{seed}:{vin}:{fault}"), told))
@@ -249,33 +284,23 @@ async def inject(
                 found.append(told)
         return found
 
-    return [told for each in await asyncio.gather(*(suffer(vin) for vin in vins)) for told in each]
+    suffering = (suffer(vin, own) for vin, own in zip(vins, shares(faults, len(vins)), strict=True))
+    return [told for each in await asyncio.gather(*suffering) for told in each]
 
 
 def _a_drive(bench: _Bench) -> list[tuple[Uplink, Uplinked]]:
     """Return what a vehicle says of a drive that has just ended."""
-    moments = list(driving.trip(bench.rng, driving.parked_somewhere(bench.rng), duration_s=60, step_s=3))
-    began = bench.tcu.now() - timedelta(seconds=moments[-1].elapsed_s)
-    told: list[tuple[Uplink, Uplinked]] = []
-    for moment in moments:
-        at = began + timedelta(seconds=moment.elapsed_s)
-        told.append((Uplink.STATUS, messages.status(bench.rng, moment.state, at)))
-        if moment.event is not None:
-            told.append((Uplink.ENGINE, messages.engine(bench.rng, moment.event, moment.state, at)))
-    return told
+    return drives.a_drive(bench.rng, ended=bench.tcu.now(), seconds=60, step_s=3)
 
 
-def _tell(bench: _Bench, told: Sequence[tuple[Uplink, Uplinked]]) -> list[str]:
-    """Hand messages over in this order; return the ids of those that get a receipt."""
-    ids = []
+def _tell(bench: _Bench, told: drives.Told) -> None:
+    """Hand messages over in this order."""
     for kind, message in told:
         if kind is Uplink.STATUS:
             bench.tcu.report_payload(messages.payload_of(message))
         else:
             bench.tcu.send(kind, message)
-            ids.append(message.message_id)
     bench.told.messages += len(told)
-    return ids
 
 
 def _sample(bench: _Bench) -> None:

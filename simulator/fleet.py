@@ -87,6 +87,13 @@ class FleetReport:
         return self.status_due - self.status_sent - self.status_given_up
 
     @property
+    def complete(self) -> bool:
+        """Tell whether everything reached its end: confirmed, receipted and usable, each incident closed."""
+        unusable = self.receipts[ReceiptResult.QUARANTINED]
+        left = (self.outstanding, self.status_lost, self.status_given_up, unusable, self.incidents_left_open)
+        return not any(left)
+
+    @property
     def limit(self) -> str:
         """Say whether what was measured is of the backend, or of the simulator's own making."""
         late_ms = self.late_s.percentile_ms(99) or 0.0

@@ -14,7 +14,7 @@ from schemas.curfew import CurfewEvent
 from schemas.incident import Service
 from schemas.rsa import Priority
 from simulator.seen import Seen
-from simulator.settings import Settings
+from simulator.settings import Settings, api_of
 
 SAFETY = "/api/v1/safety"
 CHILDCARE = "/api/v1/childcare"
@@ -52,13 +52,17 @@ _Event = TypeVar("_Event", Event, CurfewEvent)
 
 
 class PublicApi:
-    """A client of the API with one token. As a context manager it keeps its connections open."""
+    """A client of the API with one token. As a context manager it keeps its connections open.
+
+    Raises SetupMissing where the settings name no API.
+    """
 
     def __init__(self, settings: Settings, notify: Callable[[str], None]) -> None:
+        address = api_of(settings)
         self._notify = notify
         self._client = httpx.AsyncClient(
-            base_url=settings.api_url,
-            headers={"Authorization": f"Bearer {settings.demo_token.get_secret_value()}"},
+            base_url=address.url,
+            headers={"Authorization": f"Bearer {address.token.get_secret_value()}"},
             timeout=_ANSWER_S,
         )
 

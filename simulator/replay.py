@@ -39,10 +39,14 @@ class Times(StrEnum):
 
 @dataclass(slots=True)
 class Replayed:
-    """What was played; `unreceipted` are messages whose receipt did not come in time."""
+    """What was played; `unreceipted` are messages whose receipt did not come in time.
+
+    `status_unconfirmed` are samples that the broker did not take: they were handed over, and are not in `sent`.
+    """
 
     vehicles: int
     sent: Counter[Uplink] = field(default_factory=Counter)
+    status_unconfirmed: int = 0
     left_out: Counter[Uplink] = field(default_factory=Counter)
     receipts: Counter[ReceiptResult] = field(default_factory=Counter)
     unreceipted: list[str] = field(default_factory=list)
@@ -124,8 +128,10 @@ async def replay(
             for tcu in tcus:
                 playing.create_task(_play(tcu, by_vehicle[tcu.vin], due, counted))
         for tcu in tcus:
+            counted.status_unconfirmed += tcu.samples_waiting + tcu.tally.status_given_up
             counted.receipts += tcu.tally.receipts
             counted.unreceipted += [f"{tcu.vin} {kept.kind} {kept.message_id}" for kept in tcu.unreceipted]
+        counted.sent -= Counter({Uplink.STATUS: counted.status_unconfirmed})
     notify(f"{counted.sent.total()} messages of {counted.vehicles} vehicles played")
     return counted
 

@@ -87,7 +87,9 @@ class Report:
         self._console.print(end, soft_wrap=True)
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
-        """Write a table of all steps of the stories."""
+        """Write a table of all steps of the stories; as JSON each was written when it was made."""
+        if self._as_json:
+            return
         table = Table("story", "step", "what", title="What the stories showed")
         table.add_column("latency ms", justify="right")
         for outcome in outcomes:
@@ -142,7 +144,7 @@ class Report:
             return
         came = ", ".join(f"{count} {result}" for result, count in receipts.items())
         end = ("borne", "green") if told.failure is None else (f"FAILED: {told.failure}", "bold red")
-        line = f"  {told.fault:<11} {told.vin}  {told.what} · {told.messages} messages · {came or 'no receipts'} · "
+        line = f"  {told.fault:<15} {told.vin}  {told.what} · {told.messages} messages · {came or 'no receipts'} · "
         self._console.print(Text.assemble((_clock(), "dim"), line, end), soft_wrap=True)
 
     def checked(self, step: Checked) -> None:

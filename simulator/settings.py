@@ -18,17 +18,20 @@ class SetupMissing(Exception):
 
 
 class Settings(BaseSettings):
-    """The variables that `make up` writes to `.run/env`, each with the prefix TCU_."""
+    """The variables that `make up` writes to `.run/env`, each with the prefix TCU_.
+
+    Those of the API are wanted only by what uses it: `api_of` tells that they are missing.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TCU_", extra="ignore", frozen=True)
 
-    api_url: str
+    api_url: str | None = None
     mqtt_host: str
     mqtt_port: int
     mqtt_services_port: int | None = None
     mqtt_ca: Path
     pki_dir: Path
-    demo_token: SecretStr
+    demo_token: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,14 @@ class Broker:
     host: str
     port: int
     ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Address of the public API, and the token to use it with."""
+
+    url: str
+    token: SecretStr
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,15 @@ def load_settings() -> Settings:
 def broker_of(settings: Settings) -> Broker:
     """Return the broker that the settings name."""
     return Broker(settings.mqtt_host, settings.mqtt_port, settings.mqtt_ca)
+
+
+def api_of(settings: Settings) -> Api:
+    """Return the API that the settings name. Raises SetupMissing where a variable is not set."""
+    if settings.api_url is None:
+        raise SetupMissing("the environment lacks TCU_API_URL: run `make up`, then `. .run/env`")
+    if settings.demo_token is None:
+        raise SetupMissing("the environment lacks TCU_DEMO_TOKEN: run `make up`, then `. .run/env`")
+    return Api(settings.api_url, settings.demo_token)
 
 
 def services_of(settings: Settings) -> tuple[Broker, Certificate]:

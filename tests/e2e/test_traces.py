@@ -17,7 +17,7 @@ import pytest
 from db.pool import Connection
 from mosquitto import pki
 from schemas.base import format_instant, parse_instant
-from schemas.demo import DEMO_CURFEW_CARS, DEMO_TOKEN, NIGHT_ZONES
+from schemas.demo import DEMO_CURFEW_CARS, DEMO_FLEET_VINS, DEMO_TOKEN, NIGHT_ZONES
 from schemas.topics import Uplink
 from simulator import driving, messages
 from stack.server import wait_until
@@ -28,6 +28,9 @@ pytestmark = pytest.mark.usefixtures("worker", "sequencer")
 
 NOW = datetime.now(UTC)
 STARTED = NOW - timedelta(hours=2)
+SIMULATOR = [sys.executable, "-u", "-m", "simulator"]
+BROKER_ONLY = {"TCU_MQTT_HOST", "TCU_MQTT_PORT", "TCU_MQTT_SERVICES_PORT", "TCU_MQTT_CA", "TCU_PKI_DIR", "PATH"}
+"""What recording and replaying need of the environment."""
 
 
 def at_night() -> tuple[str, str]:
@@ -59,20 +62,35 @@ def drive_and_press(vehicle: Tcu) -> None:
     vehicle.receipt_of(vehicle.send(Uplink.RSA, serviceType="TOWING", timestamp=format_instant(NOW)))
 
 
+def trips(environment: dict[str, str], vin: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    answer = httpx.get(
+        f"{environment['TCU_API_URL']}/api/v1/vehicles/{vin}/trips",
+        params={"from": format_instant(since), "to": format_instant(until)},
+        headers={"Authorization": f"Bearer {DEMO_TOKEN}"},
+    )
+    rows: list[dict[str, Any]] = answer.raise_for_status().json()["rows"]
+    return rows
+
+
+def replayed(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
+    """Return what a replay has counted; it ended well and was told of nothing but the broker."""
+    run = subprocess.run(
+        [*SIMULATOR, "replay", *arguments, "--json"], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True,
+        env={name: value for name, value in environment.items() if name in BROKER_ONLY},
+    )  # fmt: skip
+    counted: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return counted
+
+
 def outcome(environment: dict[str, str], conn: Connection, vin: str) -> dict[str, Any]:
     """Return the trips, incidents and violations of a vehicle, without what names them."""
 
     def rows(statement: LiteralString) -> list[Any]:
         return conn.execute(statement, (vin,)).fetchall()
 
-    answer = httpx.get(
-        f"{environment['TCU_API_URL']}/api/v1/vehicles/{vin}/trips",
-        params={"from": format_instant(STARTED - timedelta(minutes=1)), "to": format_instant(NOW)},
-        headers={"Authorization": f"Bearer {DEMO_TOKEN}"},
-    )
     conn.rollback()
     return {
-        "trips": answer.raise_for_status().json()["rows"],
+        "trips": trips(environment, vin, STARTED - timedelta(minutes=1), NOW),
         "sos": rows("SELECT occurred_at, emergency_type, urgency, status, latitude, description, anomalies"
                     " FROM sos_incidents WHERE vin = %s"),
         "calls": rows("SELECT v.status FROM voice_calls v JOIN sos_incidents USING (cid) WHERE vin = %s"),
@@ -90,19 +108,21 @@ def test_a_trace_recorded_and_replayed_gives_the_same_trips_incidents_and_violat
 ) -> None:
     vin, other = at_night()
     trace = tmp_path / "trace.jsonl"
-    command = [sys.executable, "-u", "-m", "simulator"]
     with subprocess.Popen(
-        [*command, "record", str(trace), "--vin", vin], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True
-    ) as recording:
+        [*SIMULATOR, "record", str(trace), "--vin", vin, "--json"],
+        cwd=CHECKOUT, env={name: value for name, value in environment.items() if name in BROKER_ONLY},
+        stdout=subprocess.PIPE, text=True,
+    ) as recording:  # fmt: skip
         assert recording.stdout is not None
-        assert "records what 1 vehicles say" in recording.stdout.readline()
+        assert "records what 1 vehicles say" in json.loads(recording.stdout.readline())["text"]
         drive_and_press(tcu(vin))
         wait_until(lambda: '"rsa"' in trace.read_text(), wait_s=30)
         recording.send_signal(signal.SIGINT)
-        told = recording.stdout.read()
+        told = json.loads(recording.stdout.read().splitlines()[-1])
     assert recording.returncode == 0
-    assert "1 call" in told
-    assert "2 engine" in told or "3 engine" in told or "4 engine" in told
+    assert (told["kind"], told["vehicles"], told["onUnknownTopics"]) == ("record", 1, 0)
+    assert told["messages"]["call"] == 1
+    assert 2 <= told["messages"]["engine"] <= 4
 
     def settled() -> bool:
         found = outcome(environment, conn, vin)
@@ -118,11 +138,40 @@ def test_a_trace_recorded_and_replayed_gives_the_same_trips_incidents_and_violat
     )
 
     pki.issue_vehicle(pki_dir, other)
-    run = subprocess.run(
-        [*command, "replay", str(trace), "--as", f"{vin}={other}", "--speed", "100", "--json"],
-        cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    report = json.loads(run.stdout.splitlines()[-1])
-    assert report["unreceipted"] == []
+    report = replayed(environment, str(trace), "--as", f"{vin}={other}", "--speed", "100")
+    assert (report["unreceipted"], report["statusUnconfirmed"]) == ([], 0)
     wait_until(lambda: outcome(environment, conn, other) == first, wait_s=30)
     assert outcome(environment, conn, other) == first
+
+
+def test_an_old_track_replayed_with_shifted_times_is_a_trip_of_its_length_that_has_just_ended(
+    environment: dict[str, str], pki_dir: Path, tmp_path: Path
+) -> None:
+    vin, began = DEMO_FLEET_VINS[0], datetime(2020, 5, 3, 14, tzinfo=UTC)
+    points = "".join(
+        f'<trkpt lat="{37.5 + second / 10_000:.4f}" lon="127.0">'
+        f"<time>{format_instant(began + timedelta(seconds=second))}</time></trkpt>"
+        for second in range(61)
+    )
+    (tmp_path / "sunday.gpx").write_text(
+        '<gpx version="1.1" creator="test" xmlns="http://www.topografix.com/GPX/1/1">'
+        f"<trk><trkseg>{points}</trkseg></trk></gpx>"
+    )
+    pki.issue_vehicle(pki_dir, vin)
+    since = datetime.now(UTC)
+    track = str(tmp_path / "sunday.gpx")
+    report = replayed(environment, track, "--as", vin, "--times", "shifted", "--speed", "60", "--seed", "1")
+    until = datetime.now(UTC)
+    assert report["sent"] == {"engine": 2, "status": 61}
+    assert report["receipts"] == {"STORED": 2}
+    assert (report["unreceipted"], report["statusUnconfirmed"]) == ([], 0)
+
+    def found() -> list[dict[str, Any]]:
+        return trips(environment, vin, since - timedelta(minutes=2), until)
+
+    wait_until(lambda: [trip["distanceKm"] for trip in found()] == pytest.approx([0.667], rel=0.01), wait_s=30)
+    [trip] = found()
+    assert (trip["endedBy"], trip["clockSuspect"]) == ("ENGINE_OFF", False)
+    assert trip["durationSeconds"] == pytest.approx(60, abs=0.01)
+    assert since < parse_instant(trip["endedAt"]) < until
+    assert trip["endLatitude"] == pytest.approx(37.506)

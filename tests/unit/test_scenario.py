@@ -42,6 +42,14 @@ def test_a_bundled_scenario_keeps_the_schema_and_completes_in_editors(name: str)
         assert text.splitlines()[line - 1].startswith("  - ")
 
 
+@pytest.mark.parametrize("name", BUNDLED)
+def test_an_event_of_a_bundled_scenario_is_late_after_three_seconds(name: str) -> None:
+    """After five where a vehicle has to connect first."""
+    steps = load_scenario(FOLDER / f"{name}.yaml")[0].steps
+    connects = any(step.coverage for step in steps)
+    assert all(step.event.within <= (5 if connects else 3) for step in steps if step.event is not None)
+
+
 def test_the_example_of_the_documentation_is_a_scenario(tmp_path: Path) -> None:
     text = (CHECKOUT / "docs" / "simulator.md").read_text(encoding="utf-8")
     (tmp_path / "example.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])

@@ -1,35 +1,47 @@
 """The simulator's parts that need no network: messages, kept messages, waiting, time, latencies, settings."""
 
 import asyncio
+import json
 import math
 import re
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from rich.console import Console
 from typer.testing import CliRunner
 
 from schemas.base import VIN_PATTERN
 from schemas.call import CallMessage, CallStatus
 from schemas.command import AckStatus, CommandAckMessage, CommandMessage, CommandType
 from schemas.demo import DEMO_FLEET_VINS, fleet_vin
+from schemas.receipt import ReceiptResult
 from schemas.rsa import RsaMessage
 from schemas.sos import SosMessage
 from schemas.topics import Uplink
 from schemas.vehicle import EngineEvent, EngineMessage, PresenceMessage, StatusMessage
+from simulator import __main__ as command_line
 from simulator import driving, messages
 from simulator.__main__ import app
 from simulator.clock import server_time
 from simulator.fleet import FleetReport
 from simulator.latencies import Latencies
+from simulator.replay import Replayed
+from simulator.report import Report
 from simulator.seen import Seen
 from simulator.settings import SetupMissing, certificates_of, load_settings
+from simulator.stage import Outcome, Step, Verb
 from simulator.unreceipted import UnreceiptedStore
 
+VIN = "KMHSH81C7LU123456"
 AT = datetime(2026, 3, 7, 18, 30, tzinfo=UTC)
 COMMAND_ID = "00000000-0000-4000-8000-000000000001"
 VARIABLES = ("API_URL", "MQTT_HOST", "MQTT_PORT", "MQTT_CA", "PKI_DIR", "DEMO_TOKEN")
@@ -256,7 +268,156 @@ def test_a_fleet_tells_its_own_limit_from_that_of_the_backend(
     assert report.limit.startswith(limit)
 
 
+@pytest.mark.parametrize(
+    ("counted", "complete"),
+    [
+        ({}, True),
+        ({"receipts": Counter({ReceiptResult.STORED: 5, ReceiptResult.DUPLICATE: 1})}, True),
+        ({"receipts": Counter({ReceiptResult.STORED: 5, ReceiptResult.QUARANTINED: 1})}, False),
+        ({"outstanding": ["KMHFLEET000000001 sos a"]}, False),
+        ({"status_due": 10, "status_sent": 9}, False),
+        ({"status_due": 10, "status_sent": 9, "status_given_up": 1}, False),
+        ({"incidents_left_open": 1}, False),
+    ],
+)
+def test_a_fleet_exits_with_0_only_if_everything_reached_its_end(
+    monkeypatch: pytest.MonkeyPatch, set_up: Path, counted: dict[str, Any], complete: bool
+) -> None:
+    async def ran(*_: object, **__: object) -> FleetReport:
+        return FleetReport(vehicles=1, rate_per_s=1, **counted)
+
+    monkeypatch.setattr(command_line, "run_fleet", ran)
+    issue(set_up, fleet_vin(1))
+    assert CliRunner().invoke(app, ["fleet", "--vehicles", "1"]).exit_code == (0 if complete else 1)
+
+
+@pytest.mark.parametrize(
+    ("counted", "status"),
+    [({}, 0), ({"unreceipted": [f"{VIN} engine a"]}, 1), ({"status_unconfirmed": 2}, 1)],
+)
+def test_a_replay_exits_with_0_only_if_everything_is_receipted_or_confirmed(
+    monkeypatch: pytest.MonkeyPatch, set_up: Path, counted: dict[str, Any], status: int
+) -> None:
+    async def ran(*_: object, **__: object) -> Replayed:
+        return Replayed(vehicles=1, **counted)
+
+    monkeypatch.setattr(command_line, "replay", ran)
+    monkeypatch.delenv("TCU_API_URL")  # it needs the broker only
+    monkeypatch.delenv("TCU_DEMO_TOKEN")
+    issue(set_up, VIN)
+    (set_up / "a.jsonl").write_text(
+        f'{{"at": "2026-03-07T18:30:00Z", "vin": "{VIN}", "kind": "status", "payload": {{}}}}'
+    )
+    ended = CliRunner().invoke(app, ["replay", str(set_up / "a.jsonl"), "--json"])
+    assert ended.exit_code == status
+    assert json.loads(ended.stdout.splitlines()[-1])["statusUnconfirmed"] == counted.get("status_unconfirmed", 0)
+
+
+# -- What people read
+
+
+def a_report() -> FleetReport:
+    report = FleetReport(
+        vehicles=12,
+        rate_per_s=5,
+        seconds=20,
+        status_due=1203,
+        status_sent=1200,
+        status_waiting=3,
+        urgent=Counter({Uplink.ENGINE: 14, Uplink.SOS: 2}),
+        receipts=Counter({ReceiptResult.STORED: 16}),
+        incidents=Counter({"SOS": 2, "RSA": 1}),
+    )
+    for _ in range(100):
+        report.receipt_s.add(0.025)
+    return report
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, play: Callable[[Report], None], *, terminal: bool) -> str:
+    """Return what a report writes, to a terminal or to a pipe."""
+    out = StringIO()
+    monkeypatch.setenv("TERM", "xterm")
+
+    def console(**options: Any) -> Console:
+        return Console(file=out, force_terminal=terminal, **({"width": 120} | options))
+
+    monkeypatch.setattr("simulator.report.Console", console)
+    play(Report())
+    return out.getvalue()
+
+
+def watched(report: Report) -> None:
+    with report.watching() as watch:
+        watch(a_report())
+
+
+def test_on_a_terminal_a_table_moves_that_shows_vehicles_rates_latencies_and_incidents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = shown(monkeypatch, watched, terminal=True)
+    assert written.startswith("\x1b[?25l")  # the cursor is hidden while it moves
+    assert "\x1b[1A\x1b[2K" in written  # and the table is taken away in the end
+    for line in (
+        r"The fleet: 12 vehicles, 5 status each second, 20 s",
+        r"status samples that the broker took +│ 1200 \(60 a second\)",
+        r"that wait for it · given up +│ 3 · 0",
+        r"engine +│ 14",
+        r"receipts STORED +│ 16",
+        r"after, p50 · p99 +│ 25 · 25 ms",
+        r"incidents +│ 1 RSA · 2 SOS",
+    ):
+        assert re.search(line, re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written)), line
+
+
+def test_elsewhere_a_plain_line_comes_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = shown(monkeypatch, watched, terminal=False)
+    assert "\x1b" not in written
+    [line] = written.splitlines()
+    assert "20 s · 1200 status sent, 3 wait · 16 urgent, 16 receipted (p99 25 ms)" in line
+
+    def at_another_time(report: Report) -> None:
+        with report.watching() as watch:
+            watch(FleetReport(vehicles=1, rate_per_s=1, seconds=21))
+
+    assert shown(monkeypatch, at_another_time, terminal=False) == ""
+
+
+def test_what_has_no_receipt_is_named_under_the_last_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = a_report()
+    report.outstanding = [f"{VIN} sos 5b2f0e3c"]
+    for terminal in (True, False):
+        written = shown(monkeypatch, lambda each: each.fleet(report), terminal=terminal)
+        assert f"NO RECEIPT: {VIN} sos 5b2f0e3c" in written
+        assert ("\x1b" in written) is terminal
+
+
+def test_the_summary_of_stories_is_a_table_for_people_only(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = (Step("sos", "", VIN, Verb.STORED, "the press", 12.3),)
+    outcomes = [Outcome("sos", VIN, steps, None)]
+    Report().summary(outcomes)
+    assert re.search("sos +│ stored +│ the press +│ +12 ", capsys.readouterr().out)
+    Report(as_json=True).summary(outcomes)
+    assert capsys.readouterr().out == ""
+
+
 # -- Set-up
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The environment of a stack that was set up here, with no certificates yet."""
+    ca = tmp_path / "ca.crt"
+    ca.touch()
+    values = ("http://127.0.0.1:1", "127.0.0.1", "8883", str(ca), str(tmp_path), "token")
+    for name, value in zip(VARIABLES, values, strict=True):
+        monkeypatch.setenv(f"TCU_{name}", value)
+    (tmp_path / "vehicles").mkdir()
+    return tmp_path
+
+
+def issue(pki_dir: Path, vin: str) -> None:
+    (pki_dir / "vehicles" / f"{vin}.crt").touch()
+    (pki_dir / "vehicles" / f"{vin}.key").touch()
 
 
 def test_fleet_vins_are_well_formed_and_differ() -> None:
@@ -275,22 +436,23 @@ def test_fleet_vins_are_well_formed_and_differ() -> None:
 def test_a_missing_variable_is_named_with_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(f"TCU_{name}", raising=False)
-    with pytest.raises(SetupMissing, match=r"TCU_API_URL.*run `make up`, then `\. \.run/env`"):
+    with pytest.raises(SetupMissing, match=r"TCU_MQTT_HOST.*run `make up`, then `\. \.run/env`"):
         load_settings()
 
 
-def test_a_missing_certificate_is_answered_with_the_command_that_issues_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("name", ["API_URL", "DEMO_TOKEN"])
+def test_what_only_the_api_needs_is_missed_where_the_api_is_used(
+    monkeypatch: pytest.MonkeyPatch, set_up: Path, name: str
 ) -> None:
-    ca = tmp_path / "ca.crt"
-    ca.touch()
-    values = ("http://127.0.0.1:1", "127.0.0.1", "8883", str(ca), str(tmp_path), "token")
-    for name, value in zip(VARIABLES, values, strict=True):
-        monkeypatch.setenv(f"TCU_{name}", value)
-    (tmp_path / "vehicles").mkdir()
-    (tmp_path / "vehicles" / f"{fleet_vin(1)}.crt").touch()
-    (tmp_path / "vehicles" / f"{fleet_vin(1)}.key").touch()
+    issue(set_up, fleet_vin(1))
+    monkeypatch.delenv(f"TCU_{name}")
+    ended = CliRunner().invoke(app, ["fleet", "--vehicles", "1"])
+    assert ended.exit_code == 2
+    assert f"TCU_{name}: run `make up`" in ended.stderr
 
+
+def test_a_missing_certificate_is_answered_with_the_command_that_issues_it(set_up: Path) -> None:
+    issue(set_up, fleet_vin(1))
     vins = [fleet_vin(1), fleet_vin(2), fleet_vin(3)]
     with pytest.raises(SetupMissing, match=f"tcu vehicle add {fleet_vin(2)} {fleet_vin(3)}$"):
         certificates_of(load_settings(), vins)
