@@ -363,6 +363,11 @@ def named(subject: Subject, name: str) -> Action:
     return {action.name: action for action in _ALL[subject.service]}[name]
 
 
+def filled(form: Json, subject: Subject) -> Json:
+    """Return what a form's fields were filled with, the present time left out: the part that was read before."""
+    return {one["name"]: one["value"] for one in form["fields"] if one.get("value") not in (None, subject.now)}
+
+
 def form_of(action: Action, subject: Subject, choices: Choices) -> Json | None:
     """Return the form that the action asks for, None where it asks for nothing."""
     fields = action.form(subject, choices) if action.form is not None else []

@@ -6,11 +6,12 @@ and what was missed while the connection was lost is made good by the events tha
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from console.feed import Feed
 from console.public_api import CHILDCARE, SAFETY, ApiRefused, Json, PublicApi
+from console.watch import Watch
 
 _BETWEEN_READS_S = 0.4
 _AGAIN_S = 1.0
@@ -32,14 +33,14 @@ class Viewer(Protocol):
         """An event has come."""
 
     def turned(self) -> None:
-        """A connection was lost, or stands again."""
+        """What is shown may be out of date from now on, or is live again."""
 
 
 class Board:
     """The open incidents by cid in `rows`, and the streams that keep them so."""
 
-    def __init__(self, api: PublicApi, *, ended: Callable[[], None]) -> None:
-        """Call `ended` when the key is not valid any more."""
+    def __init__(self, api: PublicApi, *, ended: Callable[[], None], asks_every_s: float = 5.0) -> None:
+        """Call `ended` when the key is not valid any more; ask that often how the service is."""
         self._api = api
         self._ended = ended
         self.rows: dict[str, Json] = {}
@@ -48,6 +49,8 @@ class Board:
         self._touched: set[str] = set()
         self._reload = False
         self._wake = asyncio.Event()
+        self._behind_since: datetime | None = None
+        self._watch = Watch(api, every_s=asks_every_s, unannounced=self._begin, turned=self._turned)
         self._feeds = {
             "SOS": self._feed("SOS", f"{SAFETY}/sos/events"),
             "RSA": self._feed("RSA", f"{SAFETY}/rsa/events"),
@@ -60,9 +63,16 @@ class Board:
 
     @property
     def lost_since(self) -> datetime | None:
-        """Since when what is shown may be out of date; None while all streams are open."""
-        lost = [feed.lost_since for feed in self._feeds.values() if feed.lost_since is not None]
-        return min(lost, default=None)
+        """Since when what is shown may be out of date; None while all that happens is told, and can be read."""
+        lost = [self._behind_since, self._watch.lost_since, *(feed.lost_since for feed in self._feeds.values())]
+        return min((since for since in lost if since is not None), default=None)
+
+    @property
+    def lost_why(self) -> str:
+        """Why it may be, as a key of the texts."""
+        if any(feed.lost_since is not None for feed in self._feeds.values()):
+            return "live.lost.long"
+        return self._watch.why or "live.lost.service"
 
     async def run(self) -> None:
         """Keep the board until cancelled, or until the key is not valid any more; begins by reading all of it."""
@@ -71,6 +81,7 @@ class Board:
             async with asyncio.TaskGroup() as tasks:
                 for feed in self._feeds.values():
                     tasks.create_task(feed.run())
+                tasks.create_task(self._watch.run())
                 tasks.create_task(self._read())
         except* ApiRefused:
             self._ended()
@@ -104,12 +115,20 @@ class Board:
                     await self._read_all()
                 if self._touched:
                     await self._read_touched()
+                self._fall_behind(None)
             except ApiRefused as refused:
                 if refused.ends_session:
                     raise
+                self._fall_behind(self._behind_since or datetime.now(UTC))
                 self._wake.set()
                 await asyncio.sleep(max(_AGAIN_S, refused.retry_after_s))
             await asyncio.sleep(_BETWEEN_READS_S)
+
+    def _fall_behind(self, since: datetime | None) -> None:
+        changed = self._behind_since != since
+        self._behind_since = since
+        if changed:
+            self._turned()
 
     async def _read_all(self) -> None:
         # What happens while the pages are read comes by the streams, which are open already.

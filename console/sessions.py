@@ -19,6 +19,8 @@ LONGEST_S = 12 * 3600.0
 IDLE_S = 3600.0
 _CHECK_S = 30.0
 _AGAIN_S = 1.0
+_OFTEN_S, _SELDOM_S = 5.0, 15.0
+"""Between two questions how the service is: a counselor's key may ask much more in a minute than a family's."""
 _log = structlog.get_logger()
 
 CENTER = frozenset({Role.AGENT, Role.OPERATOR})
@@ -158,7 +160,8 @@ class Sessions:
             for name in list(found.sessions) if found is not None else ():
                 self.end(name)
 
-        desk = Desk(who, role, api, Board(api, ended=ended))
+        board = Board(api, ended=ended, asks_every_s=_OFTEN_S if role in CENTER else _SELDOM_S)
+        desk = Desk(who, role, api, board)
         desk.keeping = asyncio.create_task(_keep(desk), name="console-board")
         return desk
 

@@ -1,5 +1,7 @@
 """Every text that a person reads, by its key: another language is another table of the same keys."""
 
+from datetime import UTC, datetime
+
 ENGLISH: dict[str, str] = {
     # the frame
     "title": "TCU console",
@@ -17,8 +19,11 @@ ENGLISH: dict[str, str] = {
     "sign_out": "Sign out",
     "skip": "Skip to the content",
     "live": "Live",
-    "live.lost": "No live data since {time}",
+    "live.lost": "No live data since",
     "live.lost.long": "The connection to the service is lost. What you see may be old; it catches up by itself.",
+    "live.lost.service": "The service cannot answer at the moment. What you see may be old; it catches up by itself.",
+    "live.lost.rules": "Nothing is announced at the moment: what happens is seen later than usual, an SOS too.",
+    "live.lost.worker": "Nothing comes in from vehicles at the moment: an SOS that is pressed in one is not seen here.",
     "sound": "Sound on a new SOS",
     "theme": "Light or dark",
     "yes": "yes",
@@ -117,6 +122,7 @@ ENGLISH: dict[str, str] = {
     "family.late.until": "until {time}",
     "family.late.all": "all night",
     "family.late.reason": "Home late tonight",
+    "family.late.released": "It is released already.",
     "family.late.none": "There is no curfew within the next day.",
     "family.released": "Released until {time}",
     "family.sos": "{kind}: {status}. The call center is at work on it.",
@@ -244,6 +250,7 @@ ENGLISH: dict[str, str] = {
     "health.alive": "alive",
     "health.silent": "silent",
     "health.not_ready": "not ready",
+    "health.standing_by": "standing by",
     # words of the guides
     "urgency.CRITICAL": "Critical",
     "urgency.HIGH": "High",
@@ -373,6 +380,11 @@ def say(key: str, **named: object) -> str:
 def word(kind: str, name: str | None) -> str:
     """Return how a name of the guides is written for people; one that is not known stays as it is."""
     return ENGLISH.get(f"{kind}.{name}", name or "–")
+
+
+def utc(instant: datetime) -> str:
+    """Return an instant as it is written where somebody hovers over it."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def said(*beginnings: str) -> dict[str, str]:

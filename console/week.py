@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from console.public_api import Json
-from console.texts import say, word
+from console.texts import say, utc, word
 from schemas.base import format_instant, parse_instant
 from schemas.curfew import Day
 
@@ -94,7 +94,8 @@ def _day(
     def block(span: tuple[int, int], **more: str) -> Json:
         times = f"{wall(span[0]):%H:%M}–{wall(span[1]):%H:%M}"
         title = " · ".join([times, *(text for text in (more.pop("title", ""),) if text)])
-        return {"begin": span[0], "end": span[1], "title": title, **more}
+        hover = " – ".join(utc(begin + minute * _MINUTE) for minute in span)
+        return {"begin": span[0], "end": span[1], "title": title, "utc": hover, **more}
 
     ends = [(one, parse_instant(one["endedAt"]) if one["endedAt"] else now) for one in violations]
     return {
@@ -145,4 +146,5 @@ def _changes(minutes: int, wall: Callable[[int], datetime]) -> Iterator[Json]:
         if shift:
             skipped = wall(after).replace(tzinfo=None) - shift
             label = f"{skipped:%H:%M}→{wall(after):%H:%M}"
-            yield {"minute": after, "label": label, "title": say("week.change", change=label)}
+            hover = utc(wall(after))
+            yield {"minute": after, "label": label, "title": say("week.change", change=label), "utc": hover}

@@ -12,7 +12,7 @@ from nicegui.client import Client
 
 from console import actions
 from console.actions import Action, Choices, Subject
-from console.pages.frame import Frame, tag
+from console.pages.frame import Frame, notify, tag
 from console.parts.elements import ActionForm, IncidentDetail, IncidentList, LiveMap
 from console.public_api import SAFETY, ApiRefused, Json
 from console.sessions import Session
@@ -24,7 +24,7 @@ _LOOK_AGAIN_S = 5.0
 _MOMENT_S = 0.1
 _ROUTE_MINUTES = 15
 _OLD_AFTER = timedelta(minutes=5)
-_CONFLICTS = frozenset({409, 412})
+_STALE = 412
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,14 @@ class Found:
     etag: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A form that was opened: what it was filled with, and the ETag of what that was read from."""
+
+    filled: Json
+    etag: str | None
+
+
 class CenterPage:
     """One open page; a viewer of the session's board."""
 
@@ -48,6 +56,7 @@ class CenterPage:
         self._cid = cid
         self._incident: Json | None = None
         self._etag: str | None = None
+        self._opened: Opened | None = None
         self._choices = Choices((), ())
         self._looks_soon = False
         self._reading = asyncio.Lock()
@@ -172,26 +181,37 @@ class CenterPage:
             action = actions.named(subject, name)
             form = actions.form_of(action, subject, self._choices)
             if form is not None:
+                self._opened = Opened(actions.filled(form, subject), self._etag)
                 self._form.open(form)
             else:
-                await self._send(action, subject, {})
+                await self._send(action, subject, {}, self._etag)
 
     async def _said(self, name: str, values: Json) -> None:
         async with self._acting:
             subject = self._present()
             if subject is not None:
-                await self._send(actions.named(subject, name), subject, values)
+                action = actions.named(subject, name)
+                await self._send(action, subject, values, self._etag_for(action, subject))
 
-    async def _send(self, action: Action, subject: Subject, values: Json) -> None:
+    def _etag_for(self, action: Action, subject: Subject) -> str | None:
+        """Return the ETag that goes with the open form: of what it was filled from, where that has changed since."""
+        form = actions.form_of(action, subject, self._choices)
+        if self._opened is None or form is None or actions.filled(form, subject) == self._opened.filled:
+            return self._etag
+        return self._opened.etag
+
+    async def _send(self, action: Action, subject: Subject, values: Json, etag: str | None) -> None:
         request = action.request(subject, values)
         try:
             # A partner's words bring no ETag: they are about the dispatch, not about what the counselor read.
-            await self._api.send("POST", request.path, request.body, if_match=None if action.as_partner else self._etag)
+            await self._api.send("POST", request.path, request.body, if_match=None if action.as_partner else etag)
         except ApiRefused as refused:
-            detail = say("stale_write") if refused.status in _CONFLICTS else refused.detail
+            detail = say("stale_write") if refused.status == _STALE else refused.detail
             if action.form is not None:
                 self._form.refuse(say("failed", detail=detail), refused.fields)
-            ui.notify(say("failed", detail=detail), type="negative", position="bottom-left")
+            notify(say("failed", detail=detail), look="bad")
+            if refused.status == _STALE:
+                self._opened = None  # who sends it again has been told
             await self._look()
             return
         self._form.shut()
@@ -204,7 +224,7 @@ class CenterPage:
             agents = await self._api.get(f"{SAFETY}/sos/agents")
             partners = await self._api.get(f"{SAFETY}/partners")
         except ApiRefused as refused:
-            ui.notify(say("failed", detail=refused.detail), type="negative", position="bottom-left")
+            notify(say("failed", detail=refused.detail), look="bad")
         self._choices = Choices(
             tuple((one["agentId"], f"{one['name']} · {one['agentId']}") for one in agents["agents"]),
             tuple((one["partner"], one["name"]) for one in partners["partners"]),

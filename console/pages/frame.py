@@ -1,12 +1,15 @@
 """What every page has: head line with pages, connection, sound, theme and who is signed in."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from nicegui import ui
 from nicegui.element import Element
 
+from console.parts.elements import Moment
 from console.sessions import Session
 from console.texts import say
+from schemas.base import format_instant
 
 _THEME = """
 (() => {
@@ -43,7 +46,9 @@ class Frame:
                     here = link(f"/{name}", say(f"nav.{name}"))
                     if name == page:
                         here.props('aria-current="page"')
-            self._live = tag("span").classes("live").props('role="status"')
+            with tag("span").classes("live").props('role="status"') as self._live:
+                self._words = tag("span")
+                self._since = Moment("", "seconds")
             with tag("span").classes("tools"):
                 if sound is not None:
                     _sound_switch(sound)
@@ -52,7 +57,7 @@ class Frame:
                 tag("span", session.who.agent_id or session.role.capitalize()).classes("who")
                 with tag("form").props('method="post" action="/sign-out"'):
                     tag("button", say("sign_out")).classes("button quiet").props("type=submit")
-        self._banner = tag("p", say("live.lost.long")).classes("banner").props('role="alert"')
+        self._banner = tag("p").classes("banner").props('role="alert"')
         self._content = tag("main").props("id=content tabindex=-1").classes(f"page-{page}")
         self.turned()
 
@@ -65,12 +70,15 @@ class Frame:
 
     def turned(self) -> None:
         """Show whether what is seen is live."""
-        lost_since = self._session.board.lost_since
+        board = self._session.board
+        lost_since = board.lost_since
+        retext(self._banner, say(board.lost_why))
         self._banner.set_visibility(lost_since is not None)
         self._content.classes(**{"add" if lost_since else "remove": "stale"})
         self._live.classes(replace="live lost" if lost_since else "live")
-        words = say("live") if lost_since is None else say("live.lost", time=f"{lost_since:%H:%M:%S} UTC")
-        retext(self._live, words)
+        retext(self._words, say("live") if lost_since is None else say("live.lost"))
+        self._since.set_visibility(lost_since is not None)
+        self._since.show("" if lost_since is None else format_instant(lost_since))
 
 
 def _sound_switch(sound: Callable[[bool], None]) -> None:
@@ -86,6 +94,11 @@ def _sound_switch(sound: Callable[[bool], None]) -> None:
         sound(on)
 
     switch.on("click", turn)
+
+
+def notify(words: str, *, look: Literal["good", "bad"]) -> None:
+    """Tell for a few seconds what has become of an action."""
+    ui.notify(words, type="positive" if look == "good" else "negative", textColor=look, position="bottom-left")
 
 
 def tag(name: str, text: str | None = None) -> Element:

@@ -8,24 +8,25 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from nicegui import background_tasks, ui
 from nicegui.client import Client
+from nicegui.element import Element
 
 from console.actions import field
-from console.pages.frame import Frame, button, tag
+from console.night import choices, released_until, tonight
+from console.pages.frame import Frame, button, notify, tag
 from console.parts.elements import ActionForm, CurfewWeek, Moment, Plot
 from console.public_api import CHILDCARE, ApiRefused, Json
 from console.sessions import Session
-from console.texts import say, word
+from console.texts import say, utc, word
 from console.week import monday_of, week
 from schemas.access import Role
 from schemas.base import format_instant, parse_instant
 from schemas.curfew import CurfewAction, Day
 
 _LOOK_AGAIN_S = 60.0
+_RETRY_S = 5.0
 _MOMENT_S = 0.3
 _NOT_FOUND = 404
 _CONFLICT = 412
-_LATE_BY = (timedelta(hours=1), timedelta(hours=2), timedelta(hours=3))
-_TONIGHT = timedelta(hours=24)
 _PERIODS = ("7d", "30d", "90d", "365d")
 _SHOWN = 20
 _MAY_SET = frozenset({Role.OWNER, Role.GUARDIAN, Role.OPERATOR})
@@ -39,7 +40,7 @@ class GuardianPage:
         self._api = session.api
         self._client = client
         self._vin = vin
-        self._vehicles: list[Json] = []
+        self._vehicles: list[Json] | None = None
         self._weeks_ahead = 0
         self._period = "30d"
         self._facts: Json = {}
@@ -49,9 +50,11 @@ class GuardianPage:
         self._etag: str | None = None
         self._looks_soon = False
         self._looking = asyncio.Lock()
+        self._releasing = asyncio.Lock()
         self._frame = Frame(session, page="guardian")
         with self._frame:
             self._now = tag("section").classes("box now")
+            self._late: Element | None = None
             self._week = tag("section").classes("box wide")
             self._violations = tag("section").classes("box")
             self._exceptions = tag("section").classes("box")
@@ -65,13 +68,6 @@ class GuardianPage:
 
     async def begin(self) -> None:
         """Fill the page; what happens from now on comes by the board."""
-        try:
-            self._vehicles = (await self._api.get("/api/v1/vehicles", limit=200))["vehicles"]
-        except ApiRefused as refused:
-            _tell(refused)
-        known = [vehicle["vin"] for vehicle in self._vehicles]
-        if self._vin not in known:
-            self._vin = known[0] if known else None
         await self._look()
         ui.timer(_LOOK_AGAIN_S, self._look_again)  # the clock alone changes whether driving is allowed
 
@@ -93,14 +89,14 @@ class GuardianPage:
         """Show whether the page is live."""
         self._frame.turned()
 
-    def _look_soon(self) -> None:
-        """Read everything again, once for all that happens within a moment."""
+    def _look_soon(self, wait_s: float = _MOMENT_S) -> None:
+        """Read everything again, once for all that happens until then."""
         if not self._looks_soon:
             self._looks_soon = True
-            background_tasks.create(self._look_later(), name="console-look")
+            background_tasks.create(self._look_later(wait_s), name="console-look")
 
-    async def _look_later(self) -> None:
-        await asyncio.sleep(_MOMENT_S)
+    async def _look_later(self, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
         self._looks_soon = False
         await self._look()
 
@@ -112,18 +108,29 @@ class GuardianPage:
         """Read everything about the vehicle and show it."""
         if self._client.is_deleted:
             return
-        if self._vin is None:
-            self._show_nothing()
-            return
         async with self._looking:
             try:
-                await self._read(self._vin)
+                if self._vehicles is None:
+                    await self._read_vehicles()
+                if self._vin is not None:
+                    await self._read(self._vin)
             except ApiRefused as refused:
                 if refused.ends_session:
                     self._session.board.end()
-                return  # it stays as it was; the head line tells that the connection is lost
+                elif not refused.is_for_good:  # it stays as it was, but not for long
+                    self._look_soon(max(_RETRY_S, refused.retry_after_s))
+                return
             with self._client:
-                self._show()
+                if self._vin is None:
+                    self._show_nothing()
+                else:
+                    self._show()
+
+    async def _read_vehicles(self) -> None:
+        self._vehicles = (await self._api.get("/api/v1/vehicles", limit=200))["vehicles"]
+        known = [vehicle["vin"] for vehicle in self._vehicles]
+        if self._vin not in known:
+            self._vin = known[0] if known else None
 
     async def _read(self, vin: str) -> None:
         base = f"{CHILDCARE}/vehicles/{vin}/curfew"
@@ -163,14 +170,15 @@ class GuardianPage:
 
     def _show(self) -> None:
         """Make those parts anew whose facts have changed; what the viewer has opened stays open."""
-        facts, now = self._facts, datetime.now(UTC)
+        facts, now, today = self._facts, datetime.now(UTC), datetime.now(self._zone()).date()
         explained = {name: said for name, said in facts["explained"].items() if name not in {"at", "clock"}}
         own = [(row["service"], row["status"]) for row in self._session.board.rows.values() if row["vin"] == self._vin]
         spans = (facts["policy"], facts["exceptions"], facts["violations"])
         statistics = {name: said for name, said in facts["statistics"].items() if name != "generatedAt"}
         parts: dict[str, tuple[Callable[[], None], Any]] = {
-            "now": (self._show_now, (self._vin, explained, facts["policy"], own)),
-            "week": (self._show_week, (self._vin, spans, now.date())),
+            "now": (self._show_now, (self._vin, explained, facts["policy"], own, today)),
+            "late": (self._show_late, (self._vin, self._lates(now))),
+            "week": (self._show_week, (self._vin, spans, today)),
             "violations": (self._show_violations, (self._vin, facts["violations"])),
             "exceptions": (self._show_exceptions, (self._vin, facts["exceptions"])),
             "statistics": (self._show_statistics, (self._vin, statistics)),
@@ -194,76 +202,94 @@ class GuardianPage:
                 inside = explained["inside"]
                 state = "family.no_policy" if policy is None else f"family.now.{'inside' if inside else 'outside'}"
                 tag("h1", say(state)).classes("restricted" if inside else "free").props("data-testid=now")
-                tag("p", self._until()).classes("dim")
+                self._show_until()
                 tag("p", explained["reasonText"]).classes("dim small")
             if policy is not None and not policy["consent"]["granted"]:
                 tag("p", say("family.no_consent")).classes("note warn")
             elif policy is not None and not policy["enabled"]:
                 tag("p", say("family.off")).classes("note warn")
+            self._late = None
             if self._may_set and policy is not None:
-                self._late_tonight()
+                with tag("details").classes("late"):
+                    tag("summary", say("family.late")).classes("button primary big")
+                    self._late = tag("div").classes("actions")
+        self._shown.pop("late", None)
 
     def _vehicle_choice(self) -> None:
-        if len(self._vehicles) == 1:
-            tag("p", _named(self._vehicles[0])).classes("vehicle")
+        vehicles = self._vehicles or []
+        if len(vehicles) == 1:
+            tag("p", _named(vehicles[0])).classes("vehicle")
             return
         with tag("label").classes("vehicle"):
             tag("span", say("family.vehicle")).classes("sr-only")
             choice = tag("select")
             with choice:
-                for vehicle in self._vehicles:
+                for vehicle in vehicles:
                     option = tag("option", _named(vehicle)).props(f'value="{vehicle["vin"]}"')
                     if vehicle["vin"] == self._vin:
                         option.props("selected")
         choice.on("change", lambda event: self._turn_to(str(event.args)), args=None, js_handler=_EMIT_VALUE)
 
     async def _turn_to(self, vin: str) -> None:
-        if vin in {vehicle["vin"] for vehicle in self._vehicles}:
+        if vin in {vehicle["vin"] for vehicle in self._vehicles or []}:
             self._vin = vin
             await self._look()
 
-    def _until(self) -> str:
+    def _show_until(self) -> None:
         explained = self._facts["explained"]
         if explained["window"] is not None:
             key = "family.until" if explained["inside"] else "family.released"
-            return say(key, time=self._wall(explained["window"]["utc"]["end"]))
-        if explained["nextWindow"] is not None:
-            return say("family.from", time=self._wall(explained["nextWindow"]["utc"]["start"]))
-        return ""
+            at = released_until(explained, self._exceptions_known())
+        elif explained["nextWindow"] is not None:
+            key, at = "family.from", parse_instant(explained["nextWindow"]["utc"]["start"])
+        else:
+            return
+        tag("p", say(key, time=self._wall(at))).classes("dim").props["title"] = utc(at)
 
-    def _wall(self, instant: str) -> str:
+    def _exceptions_known(self) -> list[Json]:
+        policy = self._facts["policy"]
+        return policy["exceptions"] if policy else []
+
+    def _wall(self, instant: datetime) -> str:
         """Return an instant by the policy's wall clock, with the day where it is not today's."""
         zone = self._zone()
-        at, now = parse_instant(instant).astimezone(zone), datetime.now(zone)
+        at, now = instant.astimezone(zone), datetime.now(zone)
         return f"{at:%H:%M}" if at.date() == now.date() else f"{say(f'day.{_day_of(at)}')} {at:%H:%M}"
 
     def _zone(self) -> ZoneInfo:
         policy = self._facts["policy"]
         return ZoneInfo(policy["timezone"] if policy else "UTC")
 
-    def _late_tonight(self) -> None:
-        """Offer to release the coming night for a while: one tap opens the choices, the next one chooses."""
-        night = _tonight(self._facts["explained"])
-        with tag("details").classes("late"):
-            tag("summary", say("family.late")).classes("button primary big")
-            with tag("div").classes("actions"):
-                if night is None:
-                    tag("p", say("family.late.none")).classes("dim")
-                    return
-                begin, end = night
-                for late in (late for late in _LATE_BY if begin + late < end):
-                    until = begin + late
-                    label = say("family.late.until", time=self._wall(format_instant(until)))
-                    button(label).classes("button big").on("click", self._releaser(begin, until))
-                button(say("family.late.all")).classes("button big").on("click", self._releaser(begin, end))
+    def _lates(self, now: datetime) -> list[datetime] | None:
+        """Return until when the coming night may be released: nothing where it is, None where there is no night."""
+        night = tonight(self._facts["explained"], self._exceptions_known(), now=now)
+        return None if night is None else choices(night, now=now)
 
-    def _releaser(self, begin: datetime, end: datetime) -> Callable[[], Any]:
-        body = {
-            "reason": say("family.late.reason"),
-            "startTime": format_instant(begin),
-            "endTime": format_instant(end),
-        }
-        return lambda: self._send("POST", "exception", body)
+    def _show_late(self) -> None:
+        """Offer to release the coming night for a while: one tap opens the choices, the next one chooses."""
+        if self._late is None:
+            return
+        lates = self._lates(datetime.now(UTC))
+        self._late.clear()
+        with self._late:
+            if not lates:
+                tag("p", say("family.late.none" if lates is None else "family.late.released")).classes("dim")
+                return
+            for until in lates[:-1]:
+                self._releaser(say("family.late.until", time=self._wall(until)), until)
+            self._releaser(say("family.late.all"), lates[-1])
+
+    def _releaser(self, label: str, until: datetime) -> None:
+        async def release() -> None:
+            async with self._releasing:
+                night = tonight(self._facts["explained"], self._exceptions_known(), now=datetime.now(UTC))
+                if night is None or night[0] >= until:  # it was tapped twice, or the page has slept for long
+                    await self._look()
+                    return
+                times = {"startTime": format_instant(night[0]), "endTime": format_instant(until)}
+                await self._send("POST", "exception", {"reason": say("family.late.reason"), **times})
+
+        button(label).classes("button big").on("click", release).props["title"] = utc(until)
 
     def _show_week(self) -> None:
         policy = self._facts["policy"]
@@ -333,6 +359,7 @@ class GuardianPage:
             _tell(refused)
             return
         with self._client, ui.dialog() as dialog, tag("div").classes("card explain"):
+            dialog.props["aria-label"] = told["reasonText"]
             tag("h1", told["reasonText"])
             with tag("dl"):
                 tag("dt", say("family.at"))
@@ -460,7 +487,7 @@ class GuardianPage:
                 )
             else:
                 with self._client:
-                    ui.notify(say("failed", detail=detail), type="negative", position="bottom-left")
+                    notify(say("failed", detail=detail), look="bad")
             return
         if form:
             self._form.shut()
@@ -506,17 +533,6 @@ def _policy_body(values: Json) -> Json:
     return body | {"days": days, "timeWindows": spans}
 
 
-def _tonight(explained: Json) -> tuple[datetime, datetime] | None:
-    """Return what is left of the present night, or the one that begins within a day."""
-    now = datetime.now(UTC)
-    if explained["window"] is not None:
-        return now, parse_instant(explained["window"]["utc"]["end"])
-    following = explained["nextWindow"]
-    if following is None or parse_instant(following["utc"]["start"]) - now > _TONIGHT:
-        return None
-    return parse_instant(following["utc"]["start"]), parse_instant(following["utc"]["end"])
-
-
 def _start(exception: Json) -> datetime:
     return parse_instant(exception["startTime"])
 
@@ -543,4 +559,4 @@ def _day_of(at: datetime) -> Day:
 
 
 def _tell(refused: ApiRefused) -> None:
-    ui.notify(say("failed", detail=refused.detail), type="negative", position="bottom-left")
+    notify(say("failed", detail=refused.detail), look="bad")

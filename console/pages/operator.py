@@ -1,20 +1,28 @@
 """The operator's page: health of each part, the last hour as plots, processes, jobs, quarantine and vehicles."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Literal
 
 from nicegui import ui
 from nicegui.client import Client
 
-from console.pages.frame import Frame, button, retext, tag
+from console.pages.frame import Frame, button, notify, retext, tag
 from console.parts.elements import DataTable, Plot
 from console.public_api import OPERATIONS, SAFETY, ApiRefused, Json
 from console.sessions import Session
 from console.texts import say, word
+from schemas.base import format_instant, parse_instant
+from schemas.topics import LaneName
 
 _OFTEN_S, _SELDOM_S = 3.0, 10.0
 _SHOWN = 100
 _PAYLOAD_SHOWN = 160
+_HOUR = timedelta(hours=1)
+_GAP = timedelta(seconds=30)
+_SILENT_SHOWN = timedelta(minutes=5)
 _LOOKS = {"OPERATIONAL": "good", "HEALTHY": "good", "DEGRADED": "warn", "DOWN": "bad", "UNKNOWN": "old"}
 _PLOTS: Mapping[str, tuple[str, Sequence[tuple[str, str, str]]]] = {
     "ops.rates": (
@@ -141,7 +149,7 @@ class OperatorPage:
             self._refused(refused)
             return
         self._show_health(health)
-        self._processes.show([_process(one) for one in processes["processes"]])
+        self._processes.show([shown(one) for one in missed(processes["processes"], now=datetime.now(UTC))])
         self._jobs.show([_job(one) for one in processes["jobs"]])
 
     async def _look_seldom(self) -> None:
@@ -156,8 +164,10 @@ class OperatorPage:
         except ApiRefused as refused:
             self._refused(refused)
             return
+        now = datetime.now(UTC)
+        hour = {"since": format_instant(now - _HOUR), "until": format_instant(now)}
         for key, plot in self._plots.items():
-            plot.show({"series": [_line(history["samples"], *line) for line in _PLOTS[key][1]]})
+            plot.show({"series": [_line(history["samples"], *line) for line in _PLOTS[key][1]], **hour})
         self._quarantine.show([_message(one) for one in quarantine["messages"]])
         retext(self._quarantine_count, _counted(quarantine["messages"], quarantine["pagination"]))
         self._vehicles.show([_vehicle(one) for one in vehicles["vehicles"]])
@@ -186,13 +196,14 @@ class OperatorPage:
         await self._look_seldom()
 
     async def _replay(self, quarantine_id: str) -> None:
+        look: Literal["good", "bad"] = "good"
         try:
             await self._api.send("POST", f"{OPERATIONS}/quarantine/{int(quarantine_id)}/replay")
-            words, kind = say("ops.handed_in"), "positive"
+            words = say("ops.handed_in")
         except ApiRefused as refused:
-            words, kind = say("failed", detail=refused.detail), "negative"
+            words, look = say("failed", detail=refused.detail), "bad"
         with self._client:
-            ui.notify(words, type="positive" if kind == "positive" else "negative", position="bottom-left")
+            notify(words, look=look)
         await self._look_seldom()
 
 
@@ -218,11 +229,37 @@ def _figures_of(part: Json) -> str:
     return str(part.get("reason") or "")
 
 
-def _process(one: Json) -> Json:
-    state = "alive" if one["alive"] and one["ready"] else "not_ready" if one["alive"] else "silent"
-    look = {"alive": "good", "not_ready": "warn", "silent": "bad"}[state]
-    figures = " · ".join(f"{name} {_short(value)}" for name, value in one["figures"].items())
+def missed(processes: Sequence[Json], *, now: datetime) -> list[Json]:
+    """Return the processes without those that have been silent for long and whose work another does."""
+    done = {part for one in processes if one["alive"] for part in _work(one)}
+    return [
+        one
+        for one in processes
+        if one["alive"] or now - parse_instant(one["beatAt"]) < _SILENT_SHOWN or not _work(one) <= done
+    ]
+
+
+def _work(one: Json) -> frozenset[str]:
+    """Return what a process does by its name, as rules or ingest-bulk; a worker without a lane serves all of them."""
+    name = one["name"].partition("@")[0]
+    return frozenset({f"ingest-{lane}" for lane in LaneName} if name == "ingest" else {name})
+
+
+def shown(one: Json) -> Json:
+    """Return a process as its row of the table."""
+    state = _state(one)
+    look = {"alive": "good", "standing_by": "", "not_ready": "warn", "silent": "bad"}[state]
+    told = {name: value for name, value in one["figures"].items() if name != "standing_by"}
+    figures = " · ".join(f"{name} {_short(value)}" for name, value in told.items())
     return one | {"id": one["name"], "state": {"text": say(f"health.{state}"), "look": look}, "figures": figures}
+
+
+def _state(one: Json) -> str:
+    if not one["alive"]:
+        return "silent"
+    if one["figures"].get("standing_by"):
+        return "standing_by"
+    return "alive" if one["ready"] else "not_ready"
 
 
 def _job(one: Json) -> Json:
@@ -260,7 +297,17 @@ def _vehicle(one: Json) -> Json:
 
 
 def _line(samples: Sequence[Json], figure: str, name: str, colour: str) -> Json:
-    return {"name": say(name), "colour": colour, "data": [[one["at"], one[figure]] for one in samples]}
+    return {"name": say(name), "colour": colour, "data": list(points(samples, figure))}
+
+
+def points(samples: Sequence[Json], figure: str) -> Iterator[tuple[str, float | None]]:
+    """Give a figure of the samples, and null where there was none for so long that a line would tell a tale."""
+    if samples:
+        yield samples[0]["at"], samples[0][figure]
+    for before, one in pairwise(samples):
+        if parse_instant(one["at"]) - parse_instant(before["at"]) > _GAP:
+            yield before["at"], None
+        yield one["at"], one[figure]
 
 
 def _counted(page: Sequence[Json], pagination: Json) -> str:

@@ -14,12 +14,12 @@ export default {
       <div v-for="d in days" :key="d.date" class="week-day" role="cell" :aria-label="spoken(d)" :class="{ today: d.date === today }"
            :style="{ height: px(d.minutes) }">
         <span v-for="b in d.restricted" :key="'r' + b.begin" class="week-block" :style="{ top: px(b.begin), height: px(b.end - b.begin) }"
-              :title="b.title"></span>
+              :title="b.title + ' · ' + b.utc"></span>
         <span v-for="b in d.released" :key="'x' + b.begin" class="week-block free" :style="{ top: px(b.begin), height: px(b.end - b.begin) }"
-              :title="b.title"></span>
+              :title="b.title + ' · ' + b.utc"></span>
         <span v-for="b in d.violations" :key="'v' + b.begin" class="week-block bad" :class="b.severity" :style="{ top: px(b.begin), height: 'max(5px, ' + px(b.end - b.begin) + ')' }"
-              :title="b.title"></span>
-        <span v-for="c in d.changes" :key="'c' + c.minute" class="week-change" :style="{ top: px(c.minute) }" :title="c.title">{{ c.label }}</span>
+              :title="b.title + ' · ' + b.utc"></span>
+        <span v-for="c in d.changes" :key="'c' + c.minute" class="week-change" :style="{ top: px(c.minute) }" :title="c.title + ' · ' + c.utc">{{ c.label }}</span>
         <span v-if="now(d) !== null" class="week-now" :style="{ top: px(now(d)) }"></span>
       </div>
     </div>

@@ -149,7 +149,10 @@ class Plot(Element, component="plot.js"):
         self.props.update({"title": title, "kind": kind, "unit": unit, "height": height})
 
     def show(self, data: Json) -> None:
-        """Show `series` of `name`, `colour` (a name of the page's colours) and `data`; bars have `names` too."""
+        """Show `series` of `name`, `colour` (a name of the page's colours) and `data`.
+
+        Bars have `names` too; lines reach from `since` until `until`.
+        """
         self.run_method("show", data)
 
 
@@ -180,3 +183,8 @@ class Moment(Element, component="moment.js"):
     def __init__(self, at: str, mode: str = "") -> None:
         super().__init__()
         self.props.update({"at": at, "mode": mode})
+
+    def show(self, at: str) -> None:
+        """Show another instant."""
+        self.props["at"] = at
+        self.update()

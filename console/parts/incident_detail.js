@@ -16,7 +16,7 @@ export default {
       <div class="big-age" :title="utc(row.timestamp)"><b>{{ age }}</b><small>{{ t['detail.since'] }} {{ local(row.timestamp, { seconds: true }) }}</small></div>
     </header>
 
-    <div class="actions" role="toolbar" :aria-label="t['detail.actions']">
+    <div ref="toolbar" class="actions" role="toolbar" tabindex="-1" :aria-label="t['detail.actions']">
       <button v-for="a in actions" :key="a.name" type="button" class="button" :class="a.look" :data-action="a.name"
               @click="$emit('act', a.name)">{{ a.label }}</button>
       <span v-if="!actions.length" class="dim">{{ t['detail.over'] }}</span>
@@ -100,6 +100,14 @@ export default {
   <div v-else class="detail nothing"><p>{{ t['detail.choose'] }}</p></div>`,
   props: { t: Object, agentSla: Number },
   data: () => ({ incident: null, row: null, vehicle: null, actions: [] }),
+  mounted() {
+    // A form that closes gives the focus back to the button that opened it, which may be gone by then.
+    this.closed = (event) => event.target.matches("dialog") && setTimeout(this.refocus);
+    document.addEventListener("close", this.closed, true);
+  },
+  unmounted() {
+    document.removeEventListener("close", this.closed, true);
+  },
   computed: {
     clock() {
       return serviceClock(this.row, this.t, this.agentSla);
@@ -157,7 +165,13 @@ export default {
     local,
     utc,
     show(incident, row, vehicle, actions) {
+      const held = this.$refs.toolbar?.contains(document.activeElement);
       Object.assign(this, { incident, row, vehicle, actions });
+      if (held) this.$nextTick(this.refocus);
+    },
+    /** Keep the place of whoever works with the keyboard when the pressed button is gone: no other button has it then. */
+    refocus() {
+      if (document.activeElement === document.body) this.$refs.toolbar?.focus();
     },
     /** A line with the instants that it names by the viewer's clock; its title has it as it was written. */
     told(description) {

@@ -137,27 +137,29 @@ export default {
     local,
     utc,
     replace(rows) {
+      const raised = this.loaded ? this.arrived(rows) : []; // what was there before this page did is no news
       this.rows = new Map(rows.map((row) => [row.cid, row]));
       this.loaded = true;
       this.changes++;
       this.show_changes();
+      this.alarm(raised);
     },
     change(rows, gone) {
-      let raised = null;
-      for (const row of rows) {
-        if (!this.rows.has(row.cid)) {
-          this.fresh.set(row.cid, Date.now());
-          if (row.service === "SOS" && row.status === "INITIATED") raised = row;
-        }
-        this.rows.set(row.cid, row);
-      }
+      const raised = this.arrived(rows);
+      for (const row of rows) this.rows.set(row.cid, row);
       for (const cid of gone) {
         this.rows.delete(cid);
         this.fresh.delete(cid);
       }
       this.changes++;
       this.show_changes();
-      if (raised) this.alarm(raised);
+      this.alarm(raised);
+    },
+    /** Mark those that were not there as fresh; return the SOS among them that nobody has answered. */
+    arrived(rows) {
+      const added = rows.filter((row) => !this.rows.has(row.cid));
+      for (const row of added) this.fresh.set(row.cid, Date.now());
+      return added.filter((row) => row.service === "SOS" && row.status === "INITIATED");
     },
     // While a row is pressed the rows stay where they are, else the click would be another row's, or nobody's.
     hold() {
@@ -172,9 +174,11 @@ export default {
     show_changes() {
       if (!this.holding) this.version = this.changes;
     },
-    alarm(row) {
-      this.unseen++;
-      this.announced = `${this.t["list.new_sos"]}: ${this.word("kind", row.kind)} ${row.customerName || row.vin}`;
+    alarm(rows) {
+      if (!rows.length) return;
+      this.unseen += rows.length;
+      const named = rows.map((row) => `${this.word("kind", row.kind)} ${row.customerName || row.vin}`);
+      this.announced = `${this.t["list.new_sos"]}: ${named.join(", ")}`;
       document.title = `● ${this.unseen} ${this.t["list.new_sos"]} · ${this.title}`;
       if (this.sound) this.ring();
     },

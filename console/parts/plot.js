@@ -50,7 +50,7 @@ export default {
             },
           },
           xAxis: lines
-            ? { type: "time", minInterval: 60000, axisLabel: { ...dim, hideOverlap: true, formatter: "{HH}:{mm}" }, axisLine: { lineStyle: { color: colour("--line") } } }
+            ? { type: "time", min: data.since, max: data.until, minInterval: 60000, axisLabel: { ...dim, hideOverlap: true, showMinLabel: false, showMaxLabel: false, formatter: "{HH}:{mm}" }, axisLine: { lineStyle: { color: colour("--line") } } }
             : { type: "category", data: data.names, axisLabel: { ...dim, interval: "auto" }, axisLine: { lineStyle: { color: colour("--line") } }, axisTick: { show: false } },
           yAxis: { type: "value", min: 0, minInterval: this.unit ? 0 : 1, axisLabel: dim, splitNumber: 3, splitLine: { lineStyle: { color: colour("--line") } } },
           series: data.series.map((one) => ({

@@ -39,10 +39,14 @@ TOKENS = {
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The running product. `url` is the console as the browser reaches it, over a wire that a test may cut."""
+    """The running product. `url` is the console as the browser reaches it, over a wire that a test may cut.
+
+    A test that stops the rules process starts it again.
+    """
 
     url: str
     api: Api
+    rules: Server
     to_console: Wire
     to_api: Wire
     console_log: Path
@@ -55,12 +59,15 @@ def site(
     """The product, up; one for a module's tests, which use vehicles of their own or end what they begin."""
     logs = tmp_path_factory.mktemp("site")
     database_url = lasting_database_url
+    worker = worker_environment(broker, pki_dir, database_url)
+    rules = _process("rules", logs, {"TCU_DATABASE_URL": database_url}, database_url)
     with serving(database_url) as api, wire(api.port) as to_api:
         _add_people(api)
         port = free_port()
         processes = [
-            _process("ingest", logs, worker_environment(broker, pki_dir, database_url), database_url),
-            _process("rules", logs, {"TCU_DATABASE_URL": database_url}, database_url),
+            _process("ingest-urgent", logs, worker, database_url),
+            _process("ingest-bulk", logs, worker, database_url),
+            rules,
             product_process(
                 "console",
                 {
@@ -77,7 +84,7 @@ def site(
                 for started in [at_once.submit(process.start, wait_s=60) for process in processes]:
                     started.result()
             with wire(port) as to_console:
-                yield Site(f"http://127.0.0.1:{to_console.port}", api, to_console, to_api, logs / "console.log")
+                yield Site(f"http://127.0.0.1:{to_console.port}", api, rules, to_console, to_api, logs / "console.log")
         finally:
             for process in processes:
                 process.kill()

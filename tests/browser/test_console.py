@@ -1,9 +1,12 @@
 """The live screen in a real browser, on the real product: one module, because bringing all of it up takes a while."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -13,8 +16,10 @@ from playwright.sync_api import expect
 from db import vehicles
 from db.pool import connect
 from schemas.access import Role
+from schemas.base import format_instant, parse_instant
 from schemas.curfew import Day
 from schemas.topics import Uplink
+from stack.postgres import ADMINISTRATOR, Postgres
 from stack.server import wait_until
 from tests.api import AGENT, OTHER_VIN, PARTNER, VIN, Api
 from tests.browser.conftest import OTHER_AGENT, TOKENS, SignIn, Site
@@ -61,6 +66,19 @@ def assisted(api: Api) -> tuple[str, str]:
 
 def sos_status(api: Api, vin: str) -> dict[str, Any]:
     return ok(api.call("GET", f"/vehicles/{vin}/sos/status"))
+
+
+@contextmanager
+def without_database(api: Api, server: Postgres) -> Iterator[None]:
+    """Let nobody into the database, who is in neither."""
+    name = urlsplit(api.database_url).path.removeprefix("/")
+    with connect(server.url, name="tests", autocommit=True) as conn:
+        conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        try:
+            conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            yield
+        finally:
+            conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
 
 def test_an_sos_sent_over_mqtt_is_seen_within_a_second(sign_in: SignIn, tcu: Connect) -> None:
@@ -189,6 +207,36 @@ def test_two_counselors_see_each_others_changes_and_do_not_overwrite_them(site: 
     assert sos_status(site.api, vin)["timeline"][-1]["actor"] == OTHER_AGENT
 
 
+def test_a_form_that_was_filled_from_what_is_no_longer_so_overwrites_nothing(site: Site, sign_in: SignIn) -> None:
+    one, two = sign_in("agent"), sign_in("other_agent")
+    vin, cid = pressed(site.api)
+    one.choose(cid)
+    two.choose(cid)
+    one.page.click(".detail [data-action=dispatch_service]")
+    two.act("dispatch_service", serviceType="AMBULANCE", provider="Gangnam Ambulance", unitNumber="AMB-7")
+    expect(one.page.locator(".timeline")).to_contain_text("AMB-7")
+    one.page.click("dialog [data-action=submit]")
+    expect(one.page.locator("dialog .note.bad")).to_contain_text("Somebody else has changed it")
+    kept = sos_status(site.api, vin)["dispatchInfo"]
+    assert (kept["serviceType"], kept["unitNumber"]) == ("AMBULANCE", "AMB-7")
+    one.submit()  # now on purpose
+    expect(one.page.locator(".timeline")).to_contain_text("POLICE")
+
+
+def test_why_the_api_refuses_is_told_in_its_own_words(site: Site, sign_in: SignIn) -> None:
+    seat = sign_in("agent")
+    vin, cid = pressed(site.api)
+    seat.choose(cid)
+    seat.page.click(".detail [data-action=cancel]")
+    ok(site.api.call("POST", f"/vehicles/{vin}/sos/resolve", {"cid": cid}))
+    expect(seat.status()).to_have_text("Resolved")
+    seat.page.click("dialog [data-action=submit]")
+    refused = seat.page.locator("dialog .note.bad")
+    expect(refused).to_contain_text("RESOLVED")
+    expect(refused).not_to_contain_text("Somebody else")
+    expect(seat.page.locator(".q-notification.bg-negative.text-bad")).to_be_visible()
+
+
 def test_of_two_who_act_on_what_they_read_the_second_is_told(site: Site, sign_in: SignIn) -> None:
     seat = sign_in("agent")
     vin, cid = pressed(site.api)
@@ -239,6 +287,34 @@ def test_nothing_is_missing_after_the_connection_was_lost(site: Site, sign_in: S
     assert seat.page.locator(".chip").first.inner_text() == f"All {len(listed)}"
 
 
+def test_an_sos_is_seen_and_heard_while_nobody_announces_it(site: Site, sign_in: SignIn) -> None:
+    seat = sign_in("agent")
+    site.rules.stop()
+    try:
+        banner = seat.page.locator(".banner:not(.hidden)")
+        expect(banner).to_contain_text("Nothing is announced", timeout=30_000)
+        expect(seat.page.locator(".live.lost")).to_contain_text("No live data since")
+        expect(seat.page.locator(".live.lost time")).to_have_attribute("title", re.compile(r"^20\d\d-.* UTC$"))
+        _, cid = pressed(site.api, urgency="CRITICAL", emergencyType="FIRE")
+        expect(seat.row(cid)).to_be_visible()
+        expect(seat.page.locator(".list .sr-only")).to_contain_text("Fire")
+        assert "1 new SOS" in seat.page.title()
+    finally:
+        site.rules.start()
+    expect(banner).to_have_count(0)
+    expect(seat.page.locator(".live")).to_have_text("Live")
+
+
+def test_a_page_is_not_live_without_the_database(site: Site, sign_in: SignIn, postgres_server: Postgres) -> None:
+    seat = sign_in("agent")
+    banner = seat.page.locator(".banner:not(.hidden)")
+    with without_database(site.api, postgres_server):
+        expect(banner).to_contain_text("cannot answer")
+    expect(banner).to_have_count(0)
+    _, cid = pressed(site.api)
+    expect(seat.row(cid)).to_be_visible()
+
+
 def test_the_list_is_worked_with_the_keyboard(site: Site, sign_in: SignIn) -> None:
     seat = sign_in("agent")
     _, cid = pressed(site.api)
@@ -253,6 +329,88 @@ def test_the_list_is_worked_with_the_keyboard(site: Site, sign_in: SignIn) -> No
     expect(seat.page.locator("dialog[open]")).to_be_visible()
     seat.page.keyboard.press("Escape")
     expect(seat.page.locator("dialog[open]")).to_have_count(0)
+
+
+def test_the_keyboard_keeps_its_place_when_the_pressed_button_goes(site: Site, sign_in: SignIn) -> None:
+    seat = sign_in("agent")
+    _, cid = pressed(site.api)
+    seat.choose(cid)
+    seat.page.locator(".detail [data-action=take]").focus()
+    seat.page.keyboard.press("Enter")
+    expect(seat.page.locator(".detail [data-action=take]")).to_have_count(0)
+    expect(seat.page.locator(".detail [role=toolbar]")).to_be_focused()
+    seat.page.keyboard.press("Tab")
+    expect(seat.page.locator(".detail [data-action]").first).to_be_focused()
+    seat.page.locator(".detail [data-action=cancel]").focus()
+    seat.page.keyboard.press("Enter")
+    seat.fill(reason="pressed by mistake")
+    seat.submit()
+    expect(seat.status()).to_have_text("Cancelled")
+    expect(seat.page.locator(".detail [role=toolbar]")).to_be_focused()
+
+
+def test_the_clock_of_an_sos_turns_amber_and_then_late(sign_in: SignIn, tcu: Connect) -> None:
+    seat = sign_in("agent")
+    vehicle = tcu(new_vin())
+    at = format_instant(datetime.now(UTC) - timedelta(seconds=20))  # of the 30 that it may take
+    vehicle.send(Uplink.SOS, timestamp=at)
+    clock = seat.page.locator(f".row:has-text('{vehicle.vin}') .clock")
+    expect(clock).to_have_class("clock warn")
+    expect(clock).to_contain_text("no agent")
+    expect(clock).to_have_class("clock late")
+    age = seat.page.locator(f".row:has-text('{vehicle.vin}') .age")
+    assert f"{at.replace('T', ' ').removesuffix('Z')} UTC" in (age.get_attribute("title") or "")
+
+
+def test_a_chosen_incident_is_marked_on_the_map_with_its_vehicle(site: Site, sign_in: SignIn, tcu: Connect) -> None:
+    seat = sign_in("agent")
+    vin = known(site.api, new_vin())
+    vehicle = tcu(vin)
+    place = {"latitude": 37.5, "longitude": 127.03}
+    vehicle.send(Uplink.STATUS, location=place)
+    listed = f"//api/v1/vehicles?vin={vin}"
+    wait_until(lambda: ok(site.api.call("GET", listed))["vehicles"][0]["location"] is not None, wait_s=15)
+    cid = ok(site.api.call("POST", f"/vehicles/{vin}/sos", {"location": place}), 201)["cid"]
+    expect(seat.page.locator(".sign.car")).to_have_count(0)
+    seat.choose(cid)
+    expect(seat.page.locator(".map .sign.car")).to_be_visible()
+    expect(seat.page.locator(".map .sign-label")).to_contain_text("Vehicle")
+
+
+SMALL_TEXT = """
+<span class="mark warn">not ready</span> <input class="search" placeholder="Search">
+<b class="q-notification bg-positive text-good">done</b> <b class="q-notification bg-negative text-bad">not done</b>
+"""
+CONTRAST = """(element, pseudo) => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => parts(colour).slice(0, 3)
+    .map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  let ground = element;
+  while (parts(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+  const both = [getComputedStyle(element, pseudo).color, getComputedStyle(ground).backgroundColor].map(luminance);
+  return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+}"""
+
+
+def test_small_text_can_be_read_in_the_theme_that_was_switched_to(site: Site, sign_in: SignIn) -> None:
+    page = sign_in("operator", fresh=True, color_scheme="light").page
+    for theme in ("light", "dark"):
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        page.goto(site.url + "/operator")
+        expect(page.locator(".part").first).to_be_visible()
+        page.locator(".box").first.evaluate("(box, html) => box.insertAdjacentHTML('beforeend', html)", SMALL_TEXT)
+        for selector, pseudo in (
+            ("span.mark.warn:not(:has(*))", None),
+            ("input.search", "::placeholder"),
+            (".q-notification.text-good", None),
+            (".q-notification.text-bad", None),
+        ):
+            found = page.locator(f".box {selector}").evaluate(CONTRAST, pseudo)
+            assert found >= 4.5, (theme, selector, found)
+            colour = page.locator(f".box {selector}").evaluate("(one, of) => getComputedStyle(one, of).color", pseudo)
+            assert colour != page.evaluate("getComputedStyle(document.body).color"), (selector, "has no rule")
+        page.click("[aria-label='Light or dark']")
 
 
 def test_the_token_stays_on_the_server(site: Site, sign_in: SignIn) -> None:
@@ -327,18 +485,36 @@ def test_a_curfew_night_is_clicked_through_on_a_phone(site: Site, sign_in: SignI
     violation = page.locator(".entry[data-id^=vio]").first
     expect(violation).to_contain_text("goes on")
     violation.get_by_text("Why?").click()
-    expect(page.locator(".explain")).to_contain_text("Window, UTC")
+    expect(page.get_by_role("dialog", name="driving then is a violation")).to_contain_text("Window, UTC")
     page.locator(".explain").get_by_text("Back").click()
 
     page.tap("text=Home late tonight")
     page.locator(".late button").first.tap()
     expect(page.get_by_test_id("now")).to_have_text("Driving is allowed")
+    released_until = page.locator(".now-state [title]")
+    expect(released_until).to_contain_text("Released until")
+    ends_at = parse_instant(ok(site.api.call("GET", f"{CURFEW}/exceptions"))["exceptions"][0]["endTime"])
+    expect(released_until).to_have_attribute("title", f"{ends_at:%Y-%m-%d %H:%M:%S} UTC")
+    page.tap("text=Home late tonight")
+    page.locator(".late button").first.tap()  # what is released already is not asked for again
+    expect(page.locator(".entry[data-id^=exc]", has_text="scheduled")).to_have_count(1)
+    page.locator(".entry[data-id^=exc]", has_text="scheduled").get_by_text("Cancel").tap()
+    expect(page.locator(".entry[data-id^=exc]", has_text="scheduled")).to_have_count(0)
     expect(violation).not_to_contain_text("goes on")
-    exception = page.locator(".entry[data-id^=exc]").first
-    expect(exception).to_contain_text("active")
+    exception = page.locator(".entry[data-id^=exc]", has_text="active")
+    expect(exception).to_have_count(1)
     exception.get_by_text("Cancel").tap()
     expect(page.get_by_test_id("now")).to_have_text("The curfew is on")
     expect(page.locator(".figures")).to_contain_text("Exceptions")
+    bars = page.locator("section:has(.figures) .plot-at").evaluate_all(
+        """async (plots) => {
+          const { echarts } = await import("nicegui-echart");
+          return plots.map((at) => echarts.getInstanceByDom(at).getOption().series[0].data.reduce((a, b) => a + b, 0));
+        }"""
+    )
+    counted = ok(site.api.call("GET", f"{CURFEW}/statistics?period=30d"))["summary"]["totalViolations"]
+    assert bars == [counted, counted]
+    assert counted
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
     vehicle.send(Uplink.ENGINE, event="STOP")
 
@@ -368,6 +544,32 @@ def test_a_guardian_sees_the_own_vehicle_only(site: Site, sign_in: SignIn) -> No
         expect(seat.page.locator("p.vehicle")).to_contain_text(VIN)
         assert OTHER_VIN not in seat.page.content()
     assert seat.page.locator("nav a").all_inner_texts() == ["Family"]
+
+
+def test_a_curfew_that_is_off_has_no_night_to_release(site: Site, sign_in: SignIn) -> None:
+    restrict_now(site.api)
+    policy = ok(site.api.call("GET", f"{CURFEW}/policy"))
+    given = {name: policy[name] for name in ("timezone", "days", "timeWindow", "actions")}
+    ok(site.api.call("PUT", f"{CURFEW}/policy", given | {"enabled": False}))
+    seat = sign_in("guardian")
+    seat.page.click("text=Home late tonight")
+    expect(seat.page.locator(".late .actions")).to_have_text("There is no curfew within the next day.")
+
+
+def test_what_could_not_be_read_is_read_again_soon(site: Site, sign_in: SignIn, postgres_server: Postgres) -> None:
+    restrict_now(site.api)
+    seat = sign_in("guardian")
+    name = urlsplit(site.api.database_url).path.removeprefix("/")
+    with connect(postgres_server.database_url(name, role=ADMINISTRATOR), name="tests", autocommit=True) as conn:
+        conn.execute("ALTER TABLE curfew_violations RENAME TO mislaid")
+        try:
+            seat.page.reload()
+            seat.page.wait_for_selector(".live:not(.lost)")
+            seat.page.wait_for_timeout(1000)
+            expect(seat.page.get_by_test_id("now")).to_have_count(0)
+        finally:
+            conn.execute("ALTER TABLE mislaid RENAME TO curfew_violations")
+    expect(seat.page.get_by_test_id("now")).to_have_text("The curfew is on", timeout=15_000)
 
 
 def test_what_the_curfew_cannot_be_is_told(site: Site, sign_in: SignIn) -> None:
@@ -408,7 +610,19 @@ def test_the_operator_sees_the_parts_and_hands_a_quarantined_message_in_again(
     connected = page.locator(f'tr[data-id="{vin}"]')
     expect(connected).to_contain_text("online")
     expect(page.locator('tr[data-id="judge_curfews"]')).to_contain_text(" ms")
+    for lane in ("urgent", "bulk"):
+        expect(page.locator(f'tr[data-id^="ingest-{lane}@"]')).to_contain_text("alive")
     expect(page.locator(".plot canvas")).to_have_count(7)
+    hour = page.locator(".plot-at").first.evaluate(
+        """async (at) => {
+          const { echarts } = await import("nicegui-echart");
+          const axis = echarts.getInstanceByDom(at).getModel().getComponent("xAxis").axis;
+          const [since, until] = axis.scale.getExtent();
+          return [until - since, axis.getViewLabels().map((label) => label.formattedLabel)];
+        }"""
+    )
+    assert hour[0] == 3_600_000
+    assert len(set(hour[1])) == len(hour[1]) > 3, hour[1]
 
 
 def test_a_counselor_is_sent_back_from_the_operators_page(site: Site, sign_in: SignIn) -> None:

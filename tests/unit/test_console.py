@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console import actions, sessions, texts
+from console import actions, night, sessions, texts
 from console.actions import Subject
 from console.board import Board
 from console.guard import policy
-from console.public_api import PublicApi
+from console.pages import operator
+from console.public_api import ApiRefused, Json, PublicApi
 from console.sessions import Desk
 from console.settings import ConsoleSettings
+from console.watch import Watch
 from console.week import monday_of, week
 from rules import rsa, sos
 from rules.curfew import Rule, Window
@@ -174,6 +176,130 @@ def test_exceptions_and_violations_are_drawn_where_they_were_and_cut_at_midnight
     )  # fmt: skip
     assert [[(b["begin"], b["end"]) for b in day["violations"]] for day in days][3:5] == [[(1410, 1440)], [(0, 30)]]
     assert [(b["begin"], b["end"], b["title"]) for b in days[4]["released"]] == [(1260, 1320, "21:00–22:00 · late")]
+    assert days[4]["released"][0]["utc"] == "2026-03-06 12:00:00 UTC – 2026-03-06 13:00:00 UTC"
+
+
+def at(day: int, hour: int, minute: int = 0, second: int = 0) -> datetime:
+    return datetime(2026, 3, day, hour, minute, second, tzinfo=UTC)
+
+
+def window(*span: datetime) -> dict[str, Any]:
+    return {"utc": dict(zip(("start", "end"), map(format_instant, span), strict=True))}
+
+
+def released(start: datetime, end: datetime, status: str = "active") -> dict[str, Any]:
+    return {
+        "exceptionId": "exc_1", "startTime": format_instant(start), "endTime": format_instant(end), "status": status
+    }  # fmt: skip
+
+
+THIS_NIGHT, NEXT_NIGHT = (at(6, 13), at(6, 21)), (at(7, 13), at(7, 21))
+NIGHTS_AT = {
+    "hours before it": (None, THIS_NIGHT, [], at(6, 9), THIS_NIGHT),
+    "more than a day before it": (None, THIS_NIGHT, [], at(5, 12, 59), None),
+    "read before it began": (None, THIS_NIGHT, [], at(6, 16, 7, 5), (at(6, 16, 7, 5), at(6, 21))),
+    "read hours ago within it": (THIS_NIGHT, NEXT_NIGHT, [], at(6, 20, 30), (at(6, 20, 30), at(6, 21))),
+    "read within the one before": (THIS_NIGHT, NEXT_NIGHT, [], at(6, 21, 0), NEXT_NIGHT),
+    "no window at all": (None, None, [], at(6, 16), None),
+    "released for a while": (THIS_NIGHT, None, [released(at(6, 13), at(6, 17))], at(6, 16), (at(6, 17), at(6, 21))),
+    "released all night": (THIS_NIGHT, None, [released(at(6, 13), at(6, 21))], at(6, 16), (at(6, 21), at(6, 21))),
+    "released later": (
+        THIS_NIGHT, None, [released(at(6, 19), at(6, 20), "scheduled")], at(6, 16), (at(6, 16), at(6, 19))
+    ),
+    "released twice": (
+        THIS_NIGHT, None, [released(at(6, 17), at(6, 18), "scheduled"), released(at(6, 15), at(6, 17))], at(6, 16),
+        (at(6, 18), at(6, 21)),
+    ),
+    "no more released": (
+        THIS_NIGHT, None, [released(at(6, 13), at(6, 17), "cancelled")], at(6, 16), (at(6, 16), at(6, 21))
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("held", "following", "exceptions", "now", "left"), NIGHTS_AT.values(), ids=NIGHTS_AT)
+def test_what_of_a_night_can_be_released_is_known_at_the_tap(
+    held: night.Span | None,
+    following: night.Span | None,
+    exceptions: list[dict[str, Any]],
+    now: datetime,
+    left: night.Span | None,
+) -> None:
+    explained = {"window": held and window(*held), "nextWindow": following and window(*following)}
+    assert night.tonight(explained, exceptions, now=now) == left
+
+
+def test_a_night_is_released_until_a_round_time_or_its_end() -> None:
+    assert night.choices(THIS_NIGHT, now=at(6, 9)) == [at(6, 14), at(6, 15), at(6, 16), at(6, 21)]
+    assert night.choices((at(6, 18, 41, 30), at(6, 21)), now=at(6, 18, 41, 30)) == [
+        at(6, 19, 45),
+        at(6, 20, 45),
+        at(6, 21),
+    ]
+    assert night.choices((at(6, 21), at(6, 21)), now=at(6, 18)) == []
+
+
+def test_driving_is_allowed_until_the_exception_ends_or_the_night_does() -> None:
+    explained = {"window": window(*THIS_NIGHT), "exceptionId": "exc_1"}
+    assert night.released_until(explained, [released(at(6, 13), at(6, 17))]) == at(6, 17)
+    assert night.released_until(explained, [released(at(6, 13), at(6, 23))]) == at(6, 21)
+    assert night.released_until(explained | {"exceptionId": None}, []) == at(6, 21)
+
+
+def process(name: str, minutes_silent: int = 0) -> dict[str, Any]:
+    beat_at = format_instant(at(6, 12) - timedelta(minutes=minutes_silent))
+    return {"name": name, "alive": not minutes_silent, "ready": True, "figures": {}, "beatAt": beat_at}
+
+
+@pytest.mark.parametrize(
+    ("processes", "shown"),
+    [
+        ([process("rules@vm:1", 1), process("rules@vm:2")], ["rules@vm:1", "rules@vm:2"]),
+        ([process("rules@vm:1", 6), process("rules@vm:2")], ["rules@vm:2"]),
+        ([process("rules@vm:1", 6), process("api@vm:2")], ["rules@vm:1", "api@vm:2"]),
+        ([process("ingest-bulk@vm:1", 6), process("ingest-urgent@vm:2")], ["ingest-bulk@vm:1", "ingest-urgent@vm:2"]),
+        ([process("ingest-bulk@vm:1", 6), process("ingest@vm:2")], ["ingest@vm:2"]),
+        ([process("ingest@vm:1", 6), process("ingest-urgent@vm:2")], ["ingest@vm:1", "ingest-urgent@vm:2"]),
+        (
+            [process("ingest@vm:1", 6), process("ingest-urgent@vm:2"), process("ingest-bulk@vm:3")],
+            ["ingest-urgent@vm:2", "ingest-bulk@vm:3"],
+        ),
+    ],
+)
+def test_a_process_that_ended_is_shown_until_another_does_its_work(
+    processes: list[dict[str, Any]], shown: list[str]
+) -> None:
+    assert [one["name"] for one in operator.missed(processes, now=at(6, 12))] == shown
+
+
+@pytest.mark.parametrize(
+    ("alive", "ready", "standing_by", "words", "look"),
+    [
+        (True, True, False, "alive", "good"),
+        (True, False, True, "standing by", ""),
+        (True, False, False, "not ready", "warn"),
+        (False, False, True, "silent", "bad"),
+    ],
+)
+def test_a_worker_that_stands_by_is_nothing_to_worry_about(
+    alive: bool,
+    ready: bool,
+    standing_by: bool,
+    words: str,
+    look: str,
+) -> None:
+    one = process("ingest-urgent@vm:1") | {"alive": alive, "ready": ready, "figures": {"standing_by": standing_by}}
+    assert operator.shown(one)["state"] == {"text": words, "look": look}
+
+
+def test_an_outage_is_a_gap_in_a_plot() -> None:
+    samples = [{"at": format_instant(at(6, 12, 0, second)), "lag": second} for second in (0, 10, 50)]
+    assert list(operator.points(samples, "lag")) == [
+        ("2026-03-06T12:00:00Z", 0),
+        ("2026-03-06T12:00:10Z", 10),
+        ("2026-03-06T12:00:10Z", None),
+        ("2026-03-06T12:00:50Z", 50),
+    ]
+    assert list(operator.points([], "lag")) == []
 
 
 def test_the_week_is_that_of_the_zones_calendar() -> None:
@@ -201,6 +327,45 @@ def test_a_board_that_fails_begins_anew_and_looks_lost_meanwhile(monkeypatch: py
 
     asyncio.run(keep())
     assert runs == [True, True]
+
+
+def health(status: str, rules: str) -> dict[str, Any]:
+    return {"status": status, "systems": {"rules": {"status": rules}}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (health("HEALTHY", "OPERATIONAL"), None),
+        (health("DEGRADED", "OPERATIONAL"), None),
+        (health("DOWN", "OPERATIONAL"), "live.lost.worker"),
+        (health("DOWN", "DOWN"), "live.lost.rules"),
+        (ApiRefused("not now", status=503), "live.lost.service"),
+        (ApiRefused("nobody there"), "live.lost.long"),
+        (ApiRefused("too often", status=429), None),
+    ],
+)
+def test_a_board_is_live_only_while_the_service_is_well(answer: dict[str, Any] | ApiRefused, why: str | None) -> None:
+    answers = [health("HEALTHY", "OPERATIONAL"), answer, health("HEALTHY", "OPERATIONAL")]
+    seen: list[tuple[str | None, bool]] = []
+    read_anew: list[None] = []
+
+    class Service(PublicApi):
+        async def get(self, _path: str, **_params: Any) -> Json:
+            seen.append((watch.why, watch.lost_since is not None))
+            if not answers:
+                raise ApiRefused("no such key", status=401)
+            said = answers.pop(0)
+            if isinstance(said, ApiRefused):
+                raise said
+            return said
+
+    service = Service("http://127.0.0.1:1", "sk_nobody")
+    watch = Watch(service, every_s=0, unannounced=lambda: read_anew.append(None), turned=lambda: None)
+    with pytest.raises(ApiRefused):
+        asyncio.run(watch.run())
+    assert seen == [("live.lost.long", True), (None, False), (why, why is not None), (None, False)]
+    assert len(read_anew) == (why == "live.lost.rules")
 
 
 def test_images_come_from_here_and_from_the_tile_server_that_was_set() -> None:
