@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from random import Random
 from typing import Any
 from urllib.request import Request, urlopen
@@ -36,7 +37,7 @@ let last = performance.now();
 
 def run(parts: Servers, say: Say, *, seed: int, minutes: int) -> list[Figure]:
     """Measure the frames at the pace of a busy center, then the memory at four times that pace for so many minutes."""
-    random = Random(seed)
+    random, visitors = Random(seed), count(INCIDENTS + 1)
     url = parts.new_database()
     program = shutil.which("chromium")
     if program is None:
@@ -48,10 +49,13 @@ def run(parts: Servers, say: Say, *, seed: int, minutes: int) -> list[Figure]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         page = _opened(browser, port)
         say(f"frames, {EVENTS_PER_S} events/s")
-        with _events(api_port, random, cids, per_s=EVENTS_PER_S):
+        with _events(api_port, url, random, cids, visitors, per_s=EVENTS_PER_S):
             frames_ms, clicks_ms = _frames(page)
+        # What is shown of it grows with each change of it, as it should: it is left alone while memory is counted.
+        shown = page.get_attribute(".detail", "data-cid")
+        others = {vin: cid for vin, cid in cids.items() if cid != shown}
         say(f"memory, {FAST_EVENTS_PER_S} events/s for {minutes} minutes")
-        with _events(api_port, random, cids, per_s=FAST_EVENTS_PER_S) as sent:
+        with _events(api_port, url, random, others, visitors, per_s=FAST_EVENTS_PER_S) as sent:
             kept = _kept(page, say, minutes)
         browser.close()
     parts.drop_database(url)
@@ -126,27 +130,52 @@ def _measured(client: CDPSession) -> dict[str, float]:
 
 
 @contextmanager
-def _events(port: int, random: Random, cids: dict[str, str], *, per_s: float) -> Iterator[list[int]]:
-    """Change incidents at this pace meanwhile; give how many changes there were so far."""
+def _events(
+    port: int, url: str, random: Random, cids: dict[str, str], visitors: Iterator[int], *, per_s: float
+) -> Iterator[list[int]]:
+    """Change incidents at this pace meanwhile; give how many changes there were so far.
+
+    Most are dispatches. One in ten is a new press, and the press before it is cancelled: rows and marks come and go.
+    """
     done, sent = threading.Event(), [0]
     vins = list(cids)
+    broken: list[Exception] = []
 
     def change() -> None:
         due_s = time.monotonic()
         while not done.wait(max(0.0, due_s - time.monotonic())):
-            vin = random.choice(vins)
-            body = {"cid": cids[vin], "serviceType": random.choice(_SERVICES), "status": "EN_ROUTE"}
-            _call(port, "POST", f"/api/v1/safety/vehicles/{vin}/sos/dispatch", body)
+            if sent[0] % 10:
+                vin = random.choice(vins)
+                body = {"cid": cids[vin], "serviceType": random.choice(_SERVICES), "status": "EN_ROUTE"}
+                _call(port, "POST", f"/api/v1/safety/vehicles/{vin}/sos/dispatch", body)
+            else:
+                _replace_visitor(port, url, random, next(visitors))
             sent[0] += 1
             due_s += 1 / per_s
 
-    changing = threading.Thread(target=change)
+    def change_until_done() -> None:
+        try:
+            change()
+        except Exception as error:  # noqa: BLE001 - told to whoever measures
+            broken.append(error)
+
+    changing = threading.Thread(target=change_until_done)
     changing.start()
     try:
         yield sent
     finally:
         done.set()
         changing.join()
+    if broken:
+        raise broken[0]
+
+
+def _replace_visitor(port: int, url: str, random: Random, number: int) -> None:
+    """Let the vehicle of this number press, and cancel the press of the one before."""
+    if number > INCIDENTS + 1:
+        path = f"/api/v1/safety/vehicles/{fleet_vin(number - 1)}/sos"
+        _call(port, "POST", f"{path}/cancel", {"cid": _call(port, "GET", f"{path}/status")["cid"]})
+    add_incidents(url, random, first=number, count=1)
 
 
 def _cids(port: int) -> dict[str, str]:
