@@ -42,12 +42,14 @@ class Lane:
         self.stored = 0
         self._settings = settings
         topics = [uplink_topic("+", kind) for kind in name.kinds]
+        # Status only: it has the backlogs, and an urgent message takes five times the room once it is decoded.
+        read_ahead = _read_ahead if name is LaneName.BULK else None
         if settings.ingest_group is None:
-            self._session = Session(settings, name=name, filters=topics, read_ahead=_read_ahead)
+            self._session = Session(settings, name=name, filters=topics, read_ahead=read_ahead)
         else:  # each message goes to one of the group; each member has a session of its own
             shared = [f"$share/{settings.ingest_group}/{topic}" for topic in topics]
             name_of_own = f"{name}-{settings.ingest_member}"
-            self._session = Session(settings, name=name_of_own, filters=shared, read_ahead=_read_ahead)
+            self._session = Session(settings, name=name_of_own, filters=shared, read_ahead=read_ahead)
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
         self._recent = RecentIds()

@@ -1,13 +1,20 @@
 """A mix of faults in a random order: no promise is lost, and nothing happens twice. The long one is `make soak`."""
 
+import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from random import Random
 
+import httpx
 import pytest
 
+from schemas.base import format_instant
+from schemas.topics import Uplink
+from stack.server import wait_until
 from tests.faults import faults, mix
 from tests.faults.fleet import Plan
-from tests.faults.stand import Stand
+from tests.faults.stand import Stand, resident_mb
+from tests.tcu import Tcu, message
 
 FLEET = Plan(pressing=10, under_curfew=3, astray=4, per_second=25)
 LOADED = Plan(pressing=20, under_curfew=3, astray=4, per_second=50)
@@ -44,3 +51,32 @@ def test_while_the_database_is_away_the_worker_waits_in_bounded_memory(product: 
     (away,) = outcome.healed
     assert away.worker_grew_mb is not None
     assert away.worker_grew_mb <= 50
+
+
+def test_a_full_buffer_of_urgent_messages_is_held_in_bounded_memory_and_stored(product: Stand) -> None:
+    """As many as ten minutes without the database bring; the broker keeps what is beyond the worker's bound."""
+    vin, count, since = "KMHFULL0000000001", 12_000, datetime.now(UTC) - timedelta(minutes=2)
+
+    def stored() -> bool:
+        nonlocal most_mb
+        most_mb = max(most_mb, resident_mb(product.worker))
+        with product.connect() as conn:
+            row = conn.execute("SELECT count(*) FROM engine_events WHERE vin = %s", (vin,)).fetchone()
+        return row == (count,)
+
+    def paused() -> bool:
+        return 'tcu_ingest_reading_paused{lane="urgent"} 1.0' in httpx.get(f"{product.worker_url}/metrics").text
+
+    before_mb = most_mb = resident_mb(product.worker)
+    vehicle = Tcu(product.broker, product.pki_dir, vin)
+    try:
+        with faults.database_away(product):
+            for number in range(count):
+                at = format_instant(since + timedelta(milliseconds=5 * number))
+                body = message(timestamp=at, event="START" if number % 2 else "STOP")
+                vehicle.publish_soon(Uplink.ENGINE, json.dumps(body).encode())
+            wait_until(paused, wait_s=40)
+        wait_until(stored, wait_s=60)
+    finally:
+        vehicle.close()
+    assert most_mb - before_mb <= 50
