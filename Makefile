@@ -41,7 +41,7 @@ audit: setup ## secrets in git, dangerous code, packages with known vulnerabilit
 	@$(PY) -m stack.audit
 
 bench: browser ## the benchmarks: a table of ratios, and docs/performance.md; ARGS="drain" narrows it
-	@$(PY) -m benchmarks $(or $(ARGS),drain live api takeover size analyst storage screen profile plot cookbook)
+	@$(PY) -m benchmarks $(or $(ARGS),drain live api takeover size analyst beside storage screen profile plot cookbook)
 
 soak: setup ## faults at random for SECONDS=1800 under load, the database away for AWAY=600 of them
 	@$(PY) -m tests.faults.soak --seconds $(or $(SECONDS),1800) --away $(or $(AWAY),600) $(ARGS)

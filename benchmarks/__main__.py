@@ -25,6 +25,7 @@ class Task(StrEnum):
     TAKEOVER = "takeover"
     SIZE = "size"
     ANALYST = "analyst"
+    BESIDE = "beside"
     STORAGE = "storage"
     SCREEN = "screen"
     PROFILE = "profile"
@@ -38,7 +39,9 @@ def main(
     messages: Annotated[int, typer.Option(min=10_000, help="Status messages in each backlog.")] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same messages.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often what is compared takes turns.")] = 2,
-    rows: Annotated[int, typer.Option(min=20_000, help="Status messages that the group analyst asks.")] = 10_000_000,
+    rows: Annotated[
+        int, typer.Option(min=20_000, help="Status messages that the groups analyst and beside ask.")
+    ] = 10_000_000,
     price_per_gb: Annotated[float, typer.Option(help="Assumed price of a GB of disk for a month.")] = 0.1,
     minutes: Annotated[int, typer.Option(min=1, help="For how long the group screen watches the page's memory.")] = 4,
     fifty_million: Annotated[bool, typer.Option(help="Let the group size fill 50 million rows, too.")] = False,
@@ -55,7 +58,8 @@ def main(
         Task.API: lambda parts, say: api.run(parts, say, seed=seed),
         Task.TAKEOVER: lambda parts, say: takeover.run(parts, say, seed=seed),
         Task.SIZE: lambda parts, say: size.run(parts, say, seed=seed, fifty_million=fifty_million),
-        Task.ANALYST: lambda parts, say: analyst.run(
+        Task.ANALYST: lambda parts, say: analyst.run(parts, say, rows=rows),
+        Task.BESIDE: lambda parts, say: analyst.beside(
             parts, say, messages=messages, seed=seed, rounds=rounds, rows=rows
         ),
         Task.STORAGE: lambda parts, say: storage.run(parts, say, price_per_gb=price_per_gb),
@@ -77,7 +81,13 @@ def main(
 
             figures = groups[task](parts, say)
         run |= {"messages": messages, "seed": seed, "rounds": rounds}
-        run |= {"rows": rows} if task is Task.ANALYST else {"minutes": minutes} if task is Task.SCREEN else {}
+        run |= (
+            {"rows": rows}
+            if task in {Task.ANALYST, Task.BESIDE}
+            else {"minutes": minutes}
+            if task is Task.SCREEN
+            else {}
+        )
         found.append(Results(task, figures, run))
         report.save(found[-1])
     if found:

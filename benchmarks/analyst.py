@@ -30,11 +30,8 @@ EVERYTHING = (
 )
 
 
-def run(parts: Servers, say: Say, *, messages: int, seed: int, rounds: int, rows: int) -> list[Figure]:
-    """Ask the cookbook's questions, then drain a backlog alone and beside a query over everything, in turns.
-
-    All of it as the analysts' login, with its bounds.
-    """
+def run(parts: Servers, say: Say, *, rows: int) -> list[Figure]:
+    """Ask the cookbook's questions as the analysts' login, with its bounds."""
     past = parts.new_database()
     say(f"filling {rows:,} rows")
     stored = _fill(past, rows)
@@ -45,6 +42,16 @@ def run(parts: Servers, say: Say, *, messages: int, seed: int, rounds: int, rows
             say(question.name)
             took = tuple(_took(conn, question.query) for _ in range(TRIES))
             figures.append(Figure(question.name, median(took), "s", took))
+    parts.drop_database(past)
+    return figures
+
+
+def beside(parts: Servers, say: Say, *, messages: int, seed: int, rounds: int, rows: int) -> list[Figure]:
+    """Drain a backlog alone and beside an analyst's query over everything, in turns."""
+    past = parts.new_database()
+    say(f"filling {rows:,} rows")
+    figures = [Figure("status messages that are asked", _fill(past, rows), "")]
+    asked = parts.analysts(past)
     backlog = fleet.traffic(MORE * messages, seed=seed, ends_at=datetime.now(UTC))
     alone: list[float] = []
     beside: list[float] = []

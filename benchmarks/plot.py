@@ -13,7 +13,7 @@ from stack.places import CHECKOUT
 
 DOCUMENT = CHECKOUT / "docs" / "performance.md"
 PICTURES = CHECKOUT / "docs" / "performance"
-GROUPS = ("drain", "live", "api", "takeover", "size", "analyst", "storage", "screen", "profile")
+GROUPS = ("drain", "live", "api", "takeover", "size", "analyst", "beside", "storage", "screen", "profile")
 _GOOD, _BAD, _PLAIN = "#2a7f62", "#b3261e", "#4a6fa5"
 # The same figures make the same file.
 mpl.rcParams["svg.hashsalt"] = "tcu"

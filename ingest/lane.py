@@ -25,6 +25,8 @@ from schemas.topics import RECEIPTED, LaneName, uplink_topic
 log = structlog.get_logger()
 
 BACKOFF_MAX_S = 2.0
+URGENT_MOST = 200
+"""Messages in an urgent batch: one holds the incidents' lock, which presses and everybody at the API wait for."""
 STUCK_AFTER_S = 120.0
 IN_HAND_MOST = timedelta(seconds=10)
 """A batch takes milliseconds; one that takes so long waits for a lock, or for a database that hangs."""
@@ -50,6 +52,8 @@ class Lane:
             shared = [f"$share/{settings.ingest_group}/{topic}" for topic in topics]
             name_of_own = f"{name}-{settings.ingest_member}"
             self._session = Session(settings, name=name_of_own, filters=shared, read_ahead=read_ahead)
+        most = settings.ingest_batch_max
+        self._most = most if name is LaneName.BULK else min(most, URGENT_MOST)
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
         self._recent = RecentIds()
@@ -132,9 +136,7 @@ class Lane:
     def _run(self) -> None:
         self._connection()
         while not self._stopping.is_set():
-            batch = self._session.inbox.take(
-                most=self._settings.ingest_batch_max, linger_s=self._settings.ingest_linger_s
-            )
+            batch = self._session.inbox.take(most=self._most, linger_s=self._settings.ingest_linger_s)
             if batch:
                 self._in_hand_since = batch[0].received_at
                 outcomes = self._store(batch)
