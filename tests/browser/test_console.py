@@ -289,10 +289,13 @@ def test_nothing_is_missing_after_the_connection_was_lost(site: Site, sign_in: S
 
 def test_an_sos_is_seen_and_heard_while_nobody_announces_it(site: Site, sign_in: SignIn) -> None:
     seat = sign_in("agent")
+    head = seat.page.locator(".list-head")
+    place = head.bounding_box()
     site.rules.stop()
     try:
         banner = seat.page.locator(".banner:not(.hidden)")
         expect(banner).to_contain_text("Nothing is announced", timeout=30_000)
+        assert head.bounding_box() == place  # what comes by itself moves nothing under a press
         expect(seat.page.locator(".live.lost")).to_contain_text("No live data since")
         expect(seat.page.locator(".live.lost time")).to_have_attribute("title", re.compile(r"^20\d\d-.* UTC$"))
         _, cid = pressed(site.api, urgency="CRITICAL", emergencyType="FIRE")

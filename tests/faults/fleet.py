@@ -87,7 +87,7 @@ class Fleet:
 
     def __init__(self, stand: Stand, plan: Plan, *, seed: int) -> None:
         self.ledger: list[Entry] = []
-        self.driven: dict[str, int] = {}
+        self.driven: dict[str, list[datetime]] = {}
         self.notes: list[str] = []
         self._stand = stand
         self._plan = plan
@@ -157,7 +157,7 @@ class Fleet:
     def _tcu(self, number: int, vin: str) -> RecordedTcu:
         restricted = self._plan.pressing <= number < self._plan.pressing + self._plan.under_curfew
         if restricted:
-            self.driven[vin] = 0
+            self.driven[vin] = []
         astray = number >= self._plan.pressing + self._plan.under_curfew
         return RecordedTcu(
             ledger=self.ledger,
@@ -187,8 +187,10 @@ class Fleet:
         while await self._pause(rng):
             runs = not runs
             event = EngineEvent.START if runs else EngineEvent.STOP
-            tcu.send(Uplink.ENGINE, messages.engine(rng, event, state, tcu.now()))
-            self.driven[tcu.vin] += runs
+            at = tcu.now()
+            tcu.send(Uplink.ENGINE, messages.engine(rng, event, state, at))
+            if runs:
+                self.driven[tcu.vin].append(at)
             await asyncio.sleep(0.05)  # never two at one instant
         if runs:
             tcu.send(Uplink.ENGINE, messages.engine(rng, EngineEvent.STOP, state, tcu.now()))

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+from schemas.base import format_instant, parse_instant
 from schemas.command import CommandType
 from schemas.receipt import ReceiptResult
 from schemas.topics import Uplink
@@ -73,10 +74,10 @@ class Stored:
     commands: Mapping[str, Command] = field(default_factory=dict)
 
 
-def findings(entries: Sequence[Entry], stored: Stored, *, driven: Mapping[str, int]) -> list[str]:
+def findings(entries: Sequence[Entry], stored: Stored, *, driven: Mapping[str, Sequence[datetime]]) -> list[str]:
     """Return what is wrong, one line each; empty where every promise was kept, once.
 
-    `driven` is how often each vehicle that is under curfew all day started its engine and stopped it again.
+    `driven` is when each vehicle that is under curfew all day started its engine, which it stopped again each time.
     """
     return [
         *_unreceipted(entries),
@@ -140,17 +141,24 @@ def _duplicate_incidents(entries: Sequence[Entry], stored: Stored) -> Iterator[s
             yield f"duplicate incident {cid} of {vin}: nobody was told of it"
 
 
-def _wrong_violations(stored: Stored, driven: Mapping[str, int]) -> Iterator[str]:
+def _wrong_violations(stored: Stored, driven: Mapping[str, Sequence[datetime]]) -> Iterator[str]:
     of_vin: dict[str, list[Violation]] = defaultdict(list)
     for violation in stored.violations:
         of_vin[violation.vin].append(violation)
     for vin in sorted({*of_vin, *driven}):
         found = sorted(of_vin[vin], key=lambda violation: violation.started_at)
-        if len(found) != driven.get(vin, 0):
-            yield f"{len(found)} violations of {vin}, which drove {driven.get(vin, 0)} times"
+        starts = [_as_on_the_wire(at) for at in driven.get(vin, ())]
+        if len(found) != len(starts):
+            told = {violation.started_at for violation in found}
+            without = ", ".join(f"{at:%H:%M:%S.%f}" for at in starts if at not in told)
+            yield f"{len(found)} violations of {vin}, which drove {len(starts)} times; of no violation: {without}"
         for one, next_one in pairwise(found):
             if one.ended_at is None or next_one.started_at < one.ended_at:
                 yield f"duplicate violation of {vin} at {next_one.started_at:%H:%M:%S}"
+
+
+def _as_on_the_wire(at: datetime) -> datetime:
+    return parse_instant(format_instant(at))
 
 
 def _duplicate_commands(stored: Stored) -> Iterator[str]:

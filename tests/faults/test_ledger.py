@@ -41,7 +41,7 @@ GOOD = Stored(
         "later": Command(CAR, "TIME_SYNC", minutes(60), None),
     },
 )
-DRIVEN = {CAR: 2}
+DRIVEN = {CAR: [minutes(0), minutes(6)]}
 
 
 def test_where_every_promise_was_kept_nothing_is_found() -> None:
@@ -68,7 +68,7 @@ BROKEN = {
     "a duplicate incident": (replace(GOOD, incidents={**GOOD.incidents, "SOS_3": CAR}), "duplicate incident SOS_3"),
     "a lost call": (replace(GOOD, calls=Counter(SOS_2=1)), "SOS_1 has 0 calls"),
     "a duplicate status": (replace(GOOD, status=Counter(p1=2)), "duplicate status p1"),
-    "a missing violation": (replace(GOOD, violations=GOOD.violations[:1]), "1 violations"),
+    "a missing violation": (replace(GOOD, violations=GOOD.violations[:1]), f"of no violation: {minutes(6):%H:%M:%S}"),
     "a duplicate violation": (
         replace(GOOD, violations=[Violation(CAR, minutes(0), minutes(5)), Violation(CAR, minutes(4), None)]),
         "duplicate violation",
