@@ -252,9 +252,9 @@ def set_seen(conn: Connection, seen: Sequence[tuple[str, bool, datetime]]) -> No
     conn.execute(_SQL["set_seen"], {"vins": list(vins), "running": list(running), "seen_ats": list(seen_ats)})
 
 
-def due(conn: Connection, *, now: datetime, limit: int) -> list[tuple[str, datetime, datetime, bool]]:
-    """Return vehicles to judge, longest overdue first: (VIN, since, until, whether only time has passed)."""
-    return conn.execute(_SQL["due"], {"now": now, "limit": limit}).fetchall()
+def due(conn: Connection, *, now: datetime, limit: int) -> list[str]:
+    """Return the VINs of vehicles to judge, longest overdue first."""
+    return [vin for (vin,) in conn.execute(_SQL["due"], {"now": now, "limit": limit})]
 
 
 def observations(conn: Connection, vin: str, since: datetime, until: datetime) -> list[tuple[datetime, bool]]:

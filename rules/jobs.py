@@ -46,10 +46,10 @@ def raise_overdue(conn: Connection, now: datetime) -> None:
 
 def judge_curfews(conn: Connection, now: datetime) -> None:
     """Judge vehicles that status messages showed to change, or for which a window opened or a severity rose."""
-    for vin, since, until, settled in db_curfew.due(conn, now=now, limit=1000):
+    for vin in db_curfew.due(conn, now=now, limit=1000):
         try:
             with conn.transaction():
-                curfew.judge(conn, vin, since=since, until=until, now=now, settled=settled)
+                curfew.judge_due(conn, vin, now=now)
         except Exception as error:  # a defect in a rule must not keep the other vehicles from being judged
             if isinstance(error, DatabaseError):
                 raise

@@ -108,8 +108,7 @@ FROM (SELECT w.vin, s.running, s.seen_at
 WHERE curfew_watch.vin = seen.vin;
 
 -- name: due
-SELECT vin, coalesce(unjudged_since, %(now)s), coalesce(unjudged_until, %(now)s), unjudged_since IS NULL
-FROM curfew_watch WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(limit)s;
+SELECT vin FROM curfew_watch WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(limit)s;
 
 -- name: observations
 -- What the engine was seen to do, from engine events and from status: the first sight, the last, and each between them

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from db import curfew
-from db.curfew import CurfewException, Policy, StoredViolation
+from db.curfew import CurfewException, Policy, StoredViolation, Watched
 from db.pool import Connection
 from rules import curfew as rule
 from rules.apply import commands
@@ -158,25 +158,38 @@ def announce_exceptions(conn: Connection, begun_or_ended: Iterable[CurfewExcepti
             judge(conn, exception.vin, since=now, until=now, now=now)
 
 
-def judge(
-    conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime, settled: bool = False
-) -> None:
+def judge(conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime) -> None:
     """Judge again what the engine did around [since, until], and save and announce what that changes.
 
     From the last sight of it standing before, to the first after: nothing outside can change. A vehicle that never had
-    a policy is left alone; what status messages left to be judged is judged along. Unless it is `settled`, the vehicle
-    is judged once more soon after: another lane may be storing a message at this moment that this judgement does not
-    see.
+    a policy is left alone; what status messages left to be judged is judged along. The vehicle is judged once more soon
+    after: another lane may be storing a message at this moment that this judgement does not see.
     """
     watch = curfew.lock_watch(conn, vin)
-    if watch is None:
-        return
+    if watch is not None:
+        _judge(conn, watch, since=since, until=until, now=now, settled=False)
+
+
+def judge_due(conn: Connection, vin: str, *, now: datetime) -> None:
+    """Judge a vehicle that status messages showed to change, or for which the clock alone changes something.
+
+    One that somebody else has judged since it was found due is left alone.
+    """
+    watch = curfew.lock_watch(conn, vin)
+    if watch is not None and watch.next_at is not None and watch.next_at <= now:
+        since, until = watch.unjudged_since or now, watch.unjudged_until or now
+        _judge(conn, watch, since=since, until=until, now=now, settled=True)
+
+
+def _judge(conn: Connection, watch: Watched, *, since: datetime, until: datetime, now: datetime, settled: bool) -> None:
+    vin = watch.vin
     if watch.unjudged_since is not None and watch.unjudged_until is not None:
         since, until, settled = min(since, watch.unjudged_since), max(until, watch.unjudged_until), False
         watch = replace(watch, unjudged_since=None, unjudged_until=None)
     oldest = since - JUDGED_BACK
-    # Just past the last sight, so that what begins with it is seen; a vehicle's clock may be up to a minute ahead.
-    horizon = max(now, until) + _INSTANT
+    # Just past the last sight, so that what begins with it is seen. That may be later than `now`: a vehicle's clock may
+    # be up to a minute ahead, and somebody else may have judged while this transaction waited for the vehicle's lock.
+    horizon = max(now, until, watch.seen_at or until) + _INSTANT
     stood, stop = curfew.stretch(conn, vin, since=since, until=until, oldest=oldest, latest=horizon)
     begin, end = stood or oldest, stop or horizon
     seen = curfew.edges(conn, vin, begin=begin, since=since, until=until, end=end)

@@ -232,7 +232,7 @@ def test_a_release_is_not_issued_anew_once_the_block_has_ended_by_itself(car: Co
     seen(car, 0)
     answered(car, 1)
     end = MONDAY + timedelta(hours=23)
-    curfew.judge(car, VIN, since=end, until=end, now=end, settled=True)
+    curfew.judge(car, VIN, since=end, until=end, now=end)
     jobs.send_commands(car, end + timedelta(seconds=60))
     assert sent(car)[1:] == [("ENGINE_START_RELEASE", "EXPIRED", 1)]
 
@@ -249,7 +249,7 @@ def test_an_sos_lifts_a_block_whose_former_release_failed(car: Connection) -> No
 def test_the_end_of_the_window_lifts_the_block(car: Connection) -> None:
     seen(car, 0)
     end = MONDAY + timedelta(hours=23)
-    curfew.judge(car, VIN, since=end, until=end, now=end, settled=True)
+    curfew.judge(car, VIN, since=end, until=end, now=end)
     assert [type_ for type_, _, _ in sent(car)] == ["ENGINE_START_BLOCK", "ENGINE_START_RELEASE"]
 
 

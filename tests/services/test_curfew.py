@@ -143,6 +143,24 @@ def test_a_stop_that_comes_late_shortens_the_violation(car: Connection) -> None:
     assert found(car) == [("21:10", "21:30", "ENGINE_STOP"), ("22:10", "22:40", "ENGINE_STOP")]
 
 
+@pytest.mark.parametrize("seconds", [-600, -60, -1])
+def test_a_judgement_that_was_begun_before_what_another_has_judged_forgets_none_of_it(
+    car: Connection, seconds: int
+) -> None:
+    """A job that waits for a connection, or for the vehicle's lock, is late; a vehicle's clock may be ahead."""
+    hear(car, engine("START", at("21:00")), now=at("21:00"))
+    hear(car, engine("STOP", at("21:15")), engine("START", at("21:20")), now=at("21:20"))
+    then = at("21:20") + timedelta(seconds=seconds)
+    apply.judge(car, VIN, since=then, until=then, now=then)
+    hear(car, engine("STOP", at("21:30")), now=at("21:30"), judged=False)
+    hear(car, engine("START", at("21:40")), now=at("21:40"), judged=False)
+    assert found(car) == [
+        ("21:00", "21:15", "ENGINE_STOP"),
+        ("21:20", "21:30", "ENGINE_STOP"),
+        ("21:40", None, None),
+    ]
+
+
 NIGHT = [
     engine("START", at("20:50")),
     status("ON", at("21:05")),
@@ -197,9 +215,14 @@ wide_sights = st.lists(
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(wide_sights)
-def test_judged_as_it_happens_or_afterwards_is_the_same(car: Connection, heard: list[tuple[int, str]]) -> None:
-    """Live, most engine changes outside the window are only noted; afterwards all are judged."""
+@given(wide_sights, st.lists(st.none() | st.integers(0, 90), min_size=9, max_size=9))
+def test_judged_as_it_happens_or_afterwards_is_the_same(
+    car: Connection, heard: list[tuple[int, str]], late_by: list[int | None]
+) -> None:
+    """Live, most engine changes outside the window are only noted; afterwards all are judged.
+
+    After some of them comes a judgement that was begun minutes earlier.
+    """
     messages = [
         (
             MONDAY + timedelta(minutes=minute),
@@ -212,11 +235,14 @@ def test_judged_as_it_happens_or_afterwards_is_the_same(car: Connection, heard: 
         for table in ("vehicle_status", "engine_events", "received_messages", "curfew_violations"):
             car.execute(b"DELETE FROM " + table.encode())
         car.execute("UPDATE curfew_watch SET running = false, seen_at = NULL, next_at = NULL, quiet_since = NULL")
-        apply.judge(car, VIN, since=at("17:00"), until=at("17:00"), now=at("17:00"), settled=True)
-        for when, message in messages:
+        apply.judge(car, VIN, since=at("17:00"), until=at("17:00"), now=at("17:00"))
+        for (when, message), minutes in zip(messages, late_by, strict=False):
             if live:
                 jobs.judge_curfews(car, when)
             hear(car, message, now=when if live else at("27:00"))
+            if live and minutes is not None:
+                then = when - timedelta(minutes=minutes)
+                apply.judge(car, VIN, since=then, until=then, now=then)
         jobs.judge_curfews(car, at("27:01"))
         return found(car)
 
