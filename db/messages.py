@@ -1,6 +1,6 @@
 """Which messages have been stored, and the quarantine of those that could not be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -78,10 +78,10 @@ def set_cid(conn: Connection, *, vin: str, message_id: UUID, kind: str, cid: str
     conn.execute(_SQL["set_cid"], {"vin": vin, "message_id": message_id, "kind": kind, "cid": cid})
 
 
-def taken_by(conn: Connection, *, vin: str, message_id: UUID) -> tuple[str | None, str | None]:
-    """Return the kind and the incident of the message that has this id; None where there is none."""
-    row = conn.execute(_SQL["taken_by"], {"vin": vin, "message_id": message_id}).fetchone()
-    return (None, None) if row is None else (row[0], row[1])
+def taken(conn: Connection, ids: Collection[tuple[str, UUID]]) -> dict[tuple[str, UUID], tuple[str, str | None]]:
+    """Return the kind and the incident of each message that has one of these (VIN, id)."""
+    rows = conn.execute(_SQL["taken"], {"vins": [vin for vin, _ in ids], "message_ids": [one for _, one in ids]})
+    return {(vin, message_id): (kind, cid) for vin, message_id, kind, cid in rows}
 
 
 def get_cid(conn: Connection, *, vin: str, message_id: UUID) -> str | None:

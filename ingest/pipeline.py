@@ -101,9 +101,8 @@ def _store_others(
         incidents.lock(conn)  # first, before any other lock: see db/queries/incidents.sql
     if kinds & _TOUCHES_COMMANDS:
         curfew.lock_watches(conn, {step.vin for step, _ in others if step.vin is not None})
-    claims = _claims(others)
-    fresh = messages.claim(conn, claims) if claims else set()
-    return [(step, _apply(conn, step, received, fresh, now)) for step, received in others]
+    ids = _claim(conn, others)
+    return [(step, _apply(conn, step, received, ids, now)) for step, received in others]
 
 
 def store_refused(conn: Connection, received: Received, error: Exception, *, now: datetime) -> Outcome:
@@ -149,12 +148,24 @@ def _unplaced(step: Step) -> Step:
     return step
 
 
-def _claims(others: Sequence[tuple[Step, Received]]) -> list[Claim]:
-    return [
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """The (VIN, messageId) of a batch: which are its own, and what (kind, cid) the others stand for already."""
+
+    fresh: set[tuple[str, UUID]]
+    taken: dict[tuple[str, UUID], tuple[str, str | None]]
+
+
+def _claim(conn: Connection, others: Sequence[tuple[Step, Received]]) -> _Ids:
+    claims = [
         Claim(step.vin, step.message_id, str(_kind(step)), received.received_at)
         for step, received in others
         if not isinstance(step, Rejected) and _needs_claim(step)
     ]
+    fresh = messages.claim(conn, claims) if claims else set()
+    # At once for the whole batch: after an outage most of what waits is what vehicles have sent again.
+    again = {(claim.vin, claim.message_id) for claim in claims} - fresh
+    return _Ids(fresh, messages.taken(conn, again) if again else {})
 
 
 def _needs_claim(step: StatusRow | Decoded | DecodedSos) -> bool:
@@ -164,15 +175,16 @@ def _needs_claim(step: StatusRow | Decoded | DecodedSos) -> bool:
     return isinstance(step, DecodedSos) or step.kind is not Uplink.PRESENCE
 
 
-def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[str, UUID]], now: datetime) -> Outcome:
+def _apply(conn: Connection, step: Step, received: Received, ids: _Ids, now: datetime) -> Outcome:
     if isinstance(step, Rejected):
         return _quarantine(conn, step, received)
+    key = step.vin, step.message_id
     if _needs_claim(step):
-        if (step.vin, step.message_id) not in fresh:
-            kind, known_as = messages.taken_by(conn, vin=step.vin, message_id=step.message_id)
+        if key not in ids.fresh:
+            kind, known_as = ids.taken.get(key, (None, None))
             if not (isinstance(step, DecodedSos) and _is_new_press(conn, step, kind, known_as)):
                 return Outcome(step.vin, _kind(step), _id_text(step), ReceiptResult.DUPLICATE, known_as)
-        fresh.discard((step.vin, step.message_id))  # the same id again in this batch is a second delivery
+        ids.fresh.discard(key)  # the same id again in this batch is a second delivery
     if isinstance(step, StatusRow):
         return _STATUS_STORED  # with the whole batch
     effect = _raise_sos(conn, step, received, now) if isinstance(step, DecodedSos) else _act(conn, step, received, now)
@@ -181,6 +193,7 @@ def _apply(conn: Connection, step: Step, received: Received, fresh: set[tuple[st
         return _quarantine(conn, effect, received)
     if effect is not None:
         messages.set_cid(conn, vin=step.vin, message_id=step.message_id, kind=str(_kind(step)), cid=effect)
+    ids.taken[key] = str(_kind(step)), effect
     return Outcome(step.vin, _kind(step), step.message_id_text, ReceiptResult.STORED, effect)
 
 

@@ -23,8 +23,10 @@ DELETE FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)
 -- The kind too: a press takes the id over from a message of another kind.
 UPDATE received_messages SET kind = %(kind)s, cid = %(cid)s WHERE vin = %(vin)s AND message_id = %(message_id)s;
 
--- name: taken_by
-SELECT kind, cid FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;
+-- name: taken
+SELECT r.vin, r.message_id, r.kind, r.cid
+FROM unnest(%(vins)s::text[], %(message_ids)s::uuid[]) AS again (vin, message_id)
+JOIN received_messages r ON r.vin = again.vin AND r.message_id = again.message_id;
 
 -- name: get_cid
 SELECT cid FROM received_messages WHERE vin = %(vin)s AND message_id = %(message_id)s;
