@@ -86,11 +86,12 @@ def run(parts: Servers, say: Say, *, messages: int, seed: int, rounds: int) -> l
 
 def product(parts: Servers, url: str, backlog: Traffic, *, tls: bool) -> Drained:
     """Return how the worker drained the backlog into an empty database; what it stored is checked row by row."""
-    parts.queue(parts.bulk_id, backlog.messages)
+    parts.queue(parts.session_id(LaneName.BULK), backlog.messages)
     parts.checkpoint()
     since = time.time()
     with (
         parts.worker(url, LaneName.URGENT, tls=tls),
+        parts.worker(url, LaneName.ENGINE, tls=tls),
         parts.worker(url, LaneName.BULK, tls=tls) as worker,
         psycopg.connect(url, autocommit=True) as conn,
     ):
@@ -114,7 +115,7 @@ def product(parts: Servers, url: str, backlog: Traffic, *, tls: bool) -> Drained
     _verify(url, backlog, since)
     of_million = 1e6 / max(1, rows_after - rows_before)
     per_second, last_commit = drained(url, since)
-    parts.forget(parts.bulk_id, parts.urgent_id)
+    parts.forget_workers()
     return Drained(
         per_second,
         (after.worker - before.worker) * of_million,

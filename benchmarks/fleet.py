@@ -87,6 +87,24 @@ def traffic(count: int, *, seed: int, ends_at: datetime) -> Traffic:
     return Traffic(messages, count - duplicates, newest, late, missing, reordered, duplicates)
 
 
+def engine_events(count: int, *, seed: int, ends_at: datetime) -> list[Message]:
+    """Return so many engine events, the last at `ends_at`: each vehicle starts and stops in turns."""
+    random = Random(seed)
+    fleet = vins()
+    messages = []
+    for number in range(count):
+        round_, vehicle = divmod(number, len(fleet))
+        when = ends_at.replace(microsecond=0) - timedelta(milliseconds=10 * (count - number))
+        body = {
+            "messageId": str(UUID(int=random.getrandbits(128), version=4)),
+            "timestamp": format_instant(when),
+            "event": "STOP" if round_ % 2 else "START",
+            "location": {"latitude": round(37 + random.random(), 6), "longitude": round(126 + random.random(), 6)},
+        }
+        messages.append((uplink_topic(fleet[vehicle], Uplink.ENGINE), json.dumps(body).encode()))
+    return messages
+
+
 def status(random: Random, when: datetime, *, standing: bool = False, round_: int = 0) -> bytes:
     """Return the payload of one status message."""
     body = {

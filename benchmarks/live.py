@@ -29,6 +29,8 @@ ALONE_S = 8
 BACKLOGS = 3
 MORE = 2
 """A backlog of twice the messages: 200,000 of 100,000."""
+FEWER = 4
+"""A backlog of engine events, which are stored one by one: 25,000 of 100,000."""
 STREAM = "/api/v1/safety/sos/events"
 
 
@@ -49,14 +51,18 @@ class Presses:
 
 
 def run(parts: Servers, say: Say, *, messages: int, seed: int) -> list[Figure]:
-    """Measure status and SOS at a steady rate, SOS alone, and SOS while a backlog drains."""
+    """Measure status and SOS at a steady rate, SOS alone, and SOS while a backlog of each other lane drains."""
     random = Random(seed)
     figures: list[Figure] = []
     url = parts.new_database()
     with parts.rules(url), parts.api(url) as port:
-        with parts.worker(url, LaneName.URGENT) as urgent, parts.worker(url, LaneName.BULK) as bulk:
-            wait_ready(url, "ingest-urgent", urgent.pid)
-            wait_ready(url, "ingest-bulk", bulk.pid)
+        with (
+            parts.worker(url, LaneName.URGENT) as urgent,
+            parts.worker(url, LaneName.ENGINE) as engine,
+            parts.worker(url, LaneName.BULK) as bulk,
+        ):
+            for lane, worker in zip(LaneName, (urgent, engine, bulk), strict=True):
+                wait_ready(url, f"ingest-{lane}", worker.pid)
             # A first press and a first status of each vehicle: what is prepared once is no latency.
             _offer(parts, port, random, seconds=2, status_per_s=STATUS_PER_S, first_vin=1)
             say("SOS alone")
@@ -79,40 +85,50 @@ def run(parts: Servers, say: Say, *, messages: int, seed: int) -> list[Figure]:
             figures += _sos_figures(f"at {STATUS_PER_S:,} messages/s", beside, stream)
             figures.append(Figure("peak memory of the worker for status, live", peak_mib(bulk.pid), "MiB"))
             figures.append(Figure("peak memory of the worker for presses, live", peak_mib(urgent.pid), "MiB"))
-        count = MORE * messages
-        during, stream = Presses(), dict[str, float]()
-        for number in range(BACKLOGS):
-            say(f"SOS while {count:,} drain, {number + 1} of {BACKLOGS}")
-            pressed, seen = _beside_drain(
-                parts, url, port, count=count, seed=seed + number, first_vin=3001 + 1000 * number
+        first_vins = iter(range(3001, 100_000, 1000))
+        for lane, table, count in (
+            (LaneName.BULK, "vehicle_status", MORE * messages),
+            (LaneName.ENGINE, "engine_events", messages // FEWER),
+        ):
+            of = f"{count:,} {lane.kinds[0]} messages drain"
+            during, stream = Presses(), dict[str, float]()
+            for number in range(BACKLOGS):
+                say(f"SOS while {of}, {number + 1} of {BACKLOGS}")
+                pressed, seen = _beside_drain(
+                    parts, url, port, lane, table, count=count, seed=seed + number, first_vin=next(first_vins)
+                )
+                during.sent |= pressed.sent
+                during.receipted |= pressed.receipted
+                stream |= seen
+            figures += _sos_figures(f"while {of}", during, stream, bar=100)
+            figures.append(
+                Figure(
+                    f"SOS publish → stream, p99: while {of} / alone",
+                    percentile(_took(during, stream), 99) / percentile(_took(alone, alone_stream), 99),
+                    TIMES,
+                )
             )
-            during.sent |= pressed.sent
-            during.receipted |= pressed.receipted
-            stream |= seen
-        figures += _sos_figures(f"while {count:,} drain", during, stream, bar=100)
-        figures.append(
-            Figure(
-                f"SOS publish → stream, p99: while {count:,} drain / alone",
-                percentile(_took(during, stream), 99) / percentile(_took(alone, alone_stream), 99),
-                TIMES,
-            )
-        )
-    parts.forget(parts.bulk_id, parts.urgent_id)
+    parts.forget_workers()
     return figures
 
 
 def _beside_drain(
-    parts: Servers, url: str, port: int, *, count: int, seed: int, first_vin: int
+    parts: Servers, url: str, port: int, lane: LaneName, table: str, *, count: int, seed: int, first_vin: int
 ) -> tuple[Presses, dict[str, float]]:
     """Press from the first batch of a backlog to its last row; return the presses, and when the stream told of each."""
-    backlog = fleet.traffic(count, seed=seed, ends_at=datetime.now(UTC))
-    parts.queue(parts.bulk_id, backlog.messages)
+    now = datetime.now(UTC)
+    if lane is LaneName.BULK:
+        backlog = fleet.traffic(count, seed=seed, ends_at=now)
+        messages, rows = backlog.messages, backlog.rows
+    else:
+        messages, rows = fleet.engine_events(count, seed=seed, ends_at=now), count
+    parts.queue(parts.session_id(lane), messages, kind=lane.kinds[0])
     parts.checkpoint()
-    before, since = _rows(url), time.time()
+    before, since = _rows(url, table), time.time()
     with parts.worker(url, LaneName.URGENT) as urgent:
         wait_ready(url, "ingest-urgent", urgent.pid)
-        with parts.worker(url, LaneName.BULK), _draining(url, before + backlog.rows) as drained:
-            wait_for(lambda: _rows(url) > before, 60, "the first batch")
+        with parts.worker(url, lane), _draining(url, table, before + rows) as drained:
+            wait_for(lambda: _rows(url, table) > before, 60, "the first batch")
             presses, stream, _ = _offer(
                 parts,
                 port,
@@ -122,9 +138,9 @@ def _beside_drain(
                 first_vin=first_vin,
                 drained=drained,
             )
-    if (stored := _rows(url) - before) != backlog.rows:
-        raise AssertionError(f"expected {backlog.rows} rows of the backlog, found {stored}")
-    last = max(at for at, _ in commits(url, since))
+    if (stored := _rows(url, table) - before) != rows:
+        raise AssertionError(f"expected {rows} rows of the backlog, found {stored}")
+    last = max(at for at, _ in commits(url, since, table))
     presses.sent = {vin: at for vin, at in presses.sent.items() if at < last}
     return presses, stream
 
@@ -191,13 +207,13 @@ def _sos_figures(when: str, presses: Presses, streamed: dict[str, float], *, bar
 
 
 @contextmanager
-def _draining(url: str, rows: int) -> Iterator[Event]:
+def _draining(url: str, table: str, rows: int) -> Iterator[Event]:
     """Give an event that is set once so many rows are stored; a thread of its own looks, so that no press waits."""
     drained, leaving = Event(), Event()
 
     def look() -> None:
         while not leaving.wait(LOOKED_EVERY_S):
-            if _rows(url) >= rows:
+            if _rows(url, table) >= rows:
                 drained.set()
                 return
 
@@ -222,7 +238,7 @@ def _committed(url: str, published: dict[str, float]) -> dict[str, float]:
     return {one: at for one, at in found if one in published}
 
 
-def _rows(url: str) -> int:
+def _rows(url: str, table: str) -> int:
     with psycopg.connect(url) as conn:
-        row = conn.execute("SELECT count(*) FROM vehicle_status").fetchone()
+        row = conn.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608 - names of ours
     return int(row[0]) if row else 0

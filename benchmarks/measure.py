@@ -24,16 +24,12 @@ def ratio(measured: Sequence[float], of: Sequence[float]) -> float:
     return median(a / b for a, b in zip(measured, of, strict=True))
 
 
-def commits(url: str, since: float = 0) -> list[tuple[float, int]]:
-    """Return (when, rows) of each transaction that stored status, in seconds since 1970, from `since` on."""
+def commits(url: str, since: float = 0, table: str = "vehicle_status") -> list[tuple[float, int]]:
+    """Return (when, rows) of each transaction that stored what was received from `since` on, in seconds since 1970."""
+    transactions = f"SELECT xmin AS x, count(*) AS n FROM {table} WHERE received_at >= to_timestamp(%s) GROUP BY xmin"  # noqa: S608 - a name of ours
+    query = f"SELECT extract(epoch FROM pg_xact_commit_timestamp(x))::float8, n FROM ({transactions}) s"  # noqa: S608 - likewise
     with psycopg.connect(url) as conn:
-        found = conn.execute(
-            "SELECT extract(epoch FROM pg_xact_commit_timestamp(x))::float8, n FROM"
-            " (SELECT xmin AS x, count(*) AS n FROM vehicle_status WHERE received_at >= to_timestamp(%s)"
-            " GROUP BY xmin) s",
-            (since,),
-        ).fetchall()
-    return [(float(at), int(rows)) for at, rows in found]
+        return [(float(at), int(rows)) for at, rows in conn.execute(query.encode(), (since,))]
 
 
 def drained(url: str, since: float) -> tuple[float, float]:

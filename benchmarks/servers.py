@@ -87,15 +87,9 @@ class Servers:
         with psycopg.connect(self.postgres.url, autocommit=True) as conn:
             conn.execute(statement.encode())
 
-    @property
-    def bulk_id(self) -> str:
-        """The client id of the worker's session for status messages."""
-        return client_id(pki.issue_service(self.pki_dir, "ingest").key, "bulk")
-
-    @property
-    def urgent_id(self) -> str:
-        """The client id of the worker's session for all other messages."""
-        return client_id(pki.issue_service(self.pki_dir, "ingest").key, "urgent")
+    def session_id(self, lane: LaneName) -> str:
+        """Return the client id of the worker's session of a lane."""
+        return client_id(pki.issue_service(self.pki_dir, "ingest").key, lane)
 
     def forget(self, *own_ids: str) -> None:
         """Make the broker forget these sessions and what they hold."""
@@ -103,10 +97,14 @@ class Servers:
             with Client(self.plain_port, own_id):
                 pass
 
-    def queue(self, own_id: str, messages: list[Message]) -> None:
-        """Leave this session with exactly these messages as its backlog."""
+    def forget_workers(self) -> None:
+        """Make the broker forget the workers' sessions and what they hold."""
+        self.forget(*(self.session_id(lane) for lane in LaneName))
+
+    def queue(self, own_id: str, messages: list[Message], *, kind: Uplink = Uplink.STATUS) -> None:
+        """Leave this session with exactly these messages, all of one kind, as its backlog."""
         self.forget(own_id)
-        with Client(self.plain_port, own_id, filters=[STATUS_FILTER], keep_s=KEPT_S):
+        with Client(self.plain_port, own_id, filters=[uplink_topic("+", kind)], keep_s=KEPT_S):
             pass
         with Client(self.plain_port, "bench-publisher") as publisher:
             publisher.publish_all(messages)

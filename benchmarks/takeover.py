@@ -58,7 +58,7 @@ def _silence_s(parts: Servers, seed: int, how: signal.Signals) -> float:
     # What the first had sent to the database before it was struck may still be committed just after.
     after = sorted(at for at, _ in commits(url) if at > struck_at + 0.1)
     parts.drop_database(url)
-    parts.forget(parts.bulk_id, parts.urgent_id)
+    parts.forget_workers()
     return after[0] - struck_at
 
 

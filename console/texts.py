@@ -196,6 +196,7 @@ ENGLISH: dict[str, str] = {
     "ops.hour": "The last hour",
     "ops.rates": "Messages stored",
     "ops.status_rate": "status",
+    "ops.engine_rate": "engine",
     "ops.urgent_rate": "urgent",
     "ops.events": "Events numbered",
     "ops.lag": "Lag",

@@ -1,4 +1,4 @@
-"""`python -m ingest [urgent | bulk]`: run the worker until SIGTERM or SIGINT, for both lanes where none is named.
+"""`python -m ingest [urgent | engine | bulk]`: run the worker until SIGTERM or SIGINT, for all lanes if none is named.
 
 `python -m ingest check-sharing` tries the broker.
 """
@@ -31,10 +31,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True)
-def both(context: typer.Context) -> None:
+def every(context: typer.Context) -> None:
     """Store what vehicles send until told to stop. Settings are read from TCU_… variables (docs/operations.md).
 
-    One process serves both lanes, or each has one of its own (urgent, bulk), so that an SOS waits for no status.
+    One process serves every lane, or each has one of its own (urgent, engine, bulk), so that an SOS waits for nothing
+    else.
     """
     if context.invoked_subcommand is None:
         _work(tuple(LaneName))
@@ -42,8 +43,14 @@ def both(context: typer.Context) -> None:
 
 @app.command()
 def urgent() -> None:
-    """Serve presses, calls, engine events, acknowledgements and presence, and send what vehicles are told."""
+    """Serve presses, calls and answers to commands, and send what vehicles are told."""
     _work((LaneName.URGENT,))
+
+
+@app.command()
+def engine() -> None:
+    """Serve engine events and presence."""
+    _work((LaneName.ENGINE,))
 
 
 @app.command()
@@ -59,7 +66,11 @@ def _work(lanes: Sequence[LaneName]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     readiness = Readiness()
-    port = settings.ingest_bulk_metrics_port if lanes == (LaneName.BULK,) else settings.ingest_metrics_port
+    port = settings.ingest_metrics_port
+    if lanes == (LaneName.ENGINE,):
+        port = settings.ingest_engine_metrics_port
+    elif lanes == (LaneName.BULK,):
+        port = settings.ingest_bulk_metrics_port
     if port is not None:
         serve(port, readiness)
     _tune()

@@ -88,7 +88,8 @@ class Session:
 
     Messages go into the inbox. While that is full, reading pauses and the backlog stays in the broker. Messages that
     were not settled before the connection broke are delivered again by the broker (MQTT 5 §4.4). A session without
-    filters only publishes, and ends with its connection. `read_ahead` gives each message its `step`.
+    filters only publishes, and ends with its connection. `given_up` is what an earlier version subscribed to.
+    `read_ahead` gives each message its `step`.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Session:
         *,
         name: str,
         filters: Sequence[str] = (),
+        given_up: Sequence[str] = (),
         read_ahead: Callable[[Received], "Step | None"] | None = None,
     ) -> None:
         self.inbox = Inbox(
@@ -107,7 +109,7 @@ class Session:
         self._name = name
         self._read_ahead = read_ahead
         self._conversation = Conversation(
-            client_id(settings.mqtt_key, name), filters, session_expiry_s=SESSION_EXPIRY_S if filters else 0
+            client_id(settings.mqtt_key, name), filters, SESSION_EXPIRY_S if filters else 0, given_up
         )
         self._connection = 0
         self._tls: Tls | None = None

@@ -20,20 +20,20 @@ from ingest.recent import RecentIds
 from ingest.settings import WorkerSettings
 from ingest.sights import EngineSeen
 from rules.logs import brief
-from schemas.topics import RECEIPTED, LaneName, uplink_topic
+from schemas.topics import RECEIPTED, LaneName, Uplink, uplink_topic
 
 log = structlog.get_logger()
 
 BACKOFF_MAX_S = 2.0
-URGENT_MOST = 200
-"""Messages in an urgent batch: one holds the incidents' lock, which presses and everybody at the API wait for."""
+STEPWISE_MOST = 200
+"""Messages in a batch of what is stored step by step: presses, and everybody at the API, wait for its locks."""
 STUCK_AFTER_S = 120.0
 IN_HAND_MOST = timedelta(seconds=10)
 """A batch takes milliseconds; one that takes so long waits for a lock, or for a database that hangs."""
 
 
 class Lane:
-    """Urgent or bulk: they share nothing, so that no backlog of the one delays the other.
+    """Urgent, engine or bulk: they share nothing, so that no backlog of the one delays the other.
 
     A batch is stored, then acknowledged and receipted; while the database is away the batch waits, unacknowledged, and
     the broker keeps what follows. A message that PostgreSQL refuses is found by halving its batch, and quarantined.
@@ -43,17 +43,16 @@ class Lane:
         self.name = name
         self.stored = 0
         self._settings = settings
-        topics = [uplink_topic("+", kind) for kind in name.kinds]
-        # Status only: it has the backlogs, and an urgent message takes five times the room once it is decoded.
+        share = "" if settings.ingest_group is None else f"$share/{settings.ingest_group}/"
+        topics = [f"{share}{uplink_topic('+', kind)}" for kind in name.kinds]
+        others = [f"{share}{uplink_topic('+', kind)}" for kind in Uplink if kind not in name.kinds]
+        # Status only: it has the backlogs, and any other message takes five times the room once it is decoded.
         read_ahead = _read_ahead if name is LaneName.BULK else None
-        if settings.ingest_group is None:
-            self._session = Session(settings, name=name, filters=topics, read_ahead=read_ahead)
-        else:  # each message goes to one of the group; each member has a session of its own
-            shared = [f"$share/{settings.ingest_group}/{topic}" for topic in topics]
-            name_of_own = f"{name}-{settings.ingest_member}"
-            self._session = Session(settings, name=name_of_own, filters=shared, read_ahead=read_ahead)
+        # In a group each message goes to one, and each member has a session of its own.
+        of_own = name if settings.ingest_group is None else f"{name}-{settings.ingest_member}"
+        self._session = Session(settings, name=of_own, filters=topics, given_up=others, read_ahead=read_ahead)
         most = settings.ingest_batch_max
-        self._most = most if name is LaneName.BULK else min(most, URGENT_MOST)
+        self._most = most if name is LaneName.BULK else min(most, STEPWISE_MOST)
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
         self._recent = RecentIds()

@@ -63,6 +63,8 @@ class Conversation:
     filters: Sequence[str]
     session_expiry_s: int
     """How long the broker keeps the session while nobody is connected; 0: it begins anew with each connection."""
+    given_up: Sequence[str] = ()
+    """Filters that a session from an earlier version may still have."""
     outgoing: bytearray = field(default_factory=bytearray)
     accepted: bool = False
     """True from the broker's CONNACK: it may be acknowledged and published to, while SUBACK waits behind a backlog."""
@@ -175,7 +177,7 @@ class Conversation:
         match packet:
             case mqtt5.PubAckPacket():
                 self._confirm(packet, now_s)
-            case mqtt5.PingRespPacket():
+            case mqtt5.PingRespPacket() | mqtt5.UnsubAckPacket():  # there was such a subscription or not
                 pass
             case mqtt5.ConnAckPacket():
                 self._accept(packet, now_s)
@@ -198,6 +200,8 @@ class Conversation:
         self._window = packet.receive_max
         for packet_id, publication in self._under_way.items():
             self._write(packet_id, publication, now_s, again=packet.session_present)
+        if self.given_up and packet.session_present:
+            self._send(mqtt5.UnsubscribePacket(self._free_id(), list(self.given_up)).write(), now_s)
         if self.filters:
             filters = [
                 mqtt5.TopicFilter(

@@ -44,6 +44,7 @@ class WorkerSettings(DatabaseSettings):
         description="this worker's name in its group: another for each, and the same after a restart",
     )
     ingest_metrics_port: int | None = Field(default=None, description="where Prometheus scrapes; none: no metrics")
+    ingest_engine_metrics_port: int | None = Field(default=None, description="the same of a process for engine alone")
     ingest_bulk_metrics_port: int | None = Field(default=None, description="the same of a process for bulk alone")
     contact_center_phone: str | None = Field(default=None, description="shown to the driver in down/incident")
     ingest_batch_max: int = Field(default=5000, ge=1, description="messages in one transaction at most")

@@ -229,8 +229,8 @@ def _heartbeat(name: str, lanes: list[Lane], started_at: datetime, hindrances: l
             "lag_s": round(max(lane.lag_s(now) for lane in lanes), 3),
             "receipts_sent": sum(lane.publications.sent for lane in lanes),
             "receipts_confirmed": sum(lane.publications.confirmed for lane in lanes),
-            "broker_round_trip_s": next(
-                (lane.publications.round_trip_s for lane in lanes if lane.name == LaneName.URGENT), None
-            ),
         }
+        trips_s = [lane.publications.round_trip_s for lane in lanes if lane.name is LaneName.URGENT]
+        if trips_s:
+            figures["broker_round_trip_s"] = trips_s[0]
     return Process(name=name, started_at=started_at, beat_at=now, ready=not hindrances, figures=figures)

@@ -80,6 +80,7 @@ class OperationsSample(Wire):
 
     at: Instant
     urgent_per_second: float | None
+    engine_per_second: float | None
     bulk_per_second: float | None
     events_per_second: float | None
     lag_seconds: float | None

@@ -30,22 +30,24 @@ class Downlink(StrEnum):
     COMMAND = "command"
 
 
-URGENT = (Uplink.SOS, Uplink.RSA, Uplink.CALL, Uplink.ENGINE, Uplink.COMMAND_ACK, Uplink.PRESENCE)
-"""Kinds that travel in a session of their own, so that no backlog of status delays an SOS."""
-
-BULK = (Uplink.STATUS,)
-
-
 class LaneName(StrEnum):
-    """The two ways through the worker, which share nothing; each may have a process of its own."""
+    """The ways through the worker, which share nothing, so that no backlog delays an SOS; each may have its process."""
 
     URGENT = "urgent"
+    ENGINE = "engine"
     BULK = "bulk"
 
     @property
     def kinds(self) -> tuple[Uplink, ...]:
         """What travels on it."""
-        return URGENT if self is LaneName.URGENT else BULK
+        return _TRAVELS[self]
+
+
+_TRAVELS = {
+    LaneName.URGENT: (Uplink.SOS, Uplink.RSA, Uplink.CALL, Uplink.COMMAND_ACK),
+    LaneName.ENGINE: (Uplink.ENGINE, Uplink.PRESENCE),
+    LaneName.BULK: (Uplink.STATUS,),
+}
 
 
 RECEIPTED = frozenset({Uplink.SOS, Uplink.RSA, Uplink.ENGINE, Uplink.CALL, Uplink.COMMAND_ACK})

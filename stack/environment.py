@@ -49,7 +49,8 @@ class Settings:
 def settle(places: Places) -> Settings:
     """Return the settings of a stack that is about to start: the user's own servers where named, else private ones."""
     own = _users_choice()
-    names = ("postgres", "mosquitto", "mosquitto-services", "api", "console", "ingest-metrics", "ingest-bulk-metrics")
+    probes = ("ingest-metrics", "ingest-engine-metrics", "ingest-bulk-metrics")
+    names = ("postgres", "mosquitto", "mosquitto-services", "api", "console", *probes)
     ports = remembered_ports(places.state, names)
     servers: dict[str, int] = {}
     values = {
@@ -60,6 +61,7 @@ def settle(places: Places) -> Settings:
         "TCU_API_HOST": HOST,
         "TCU_API_PORT": own.get("TCU_API_PORT", str(ports["api"])),
         "TCU_INGEST_METRICS_PORT": str(ports["ingest-metrics"]),
+        "TCU_INGEST_ENGINE_METRICS_PORT": str(ports["ingest-engine-metrics"]),
         "TCU_INGEST_BULK_METRICS_PORT": str(ports["ingest-bulk-metrics"]),
     }
     values["TCU_API_URL"] = f"http://{HOST}:{values['TCU_API_PORT']}"

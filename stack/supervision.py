@@ -11,7 +11,7 @@ from pathlib import Path
 from stack.places import CHECKOUT, Places, run_as
 from stack.server import ServerCommand, ServerFailed, process_runs, tail, wait_until
 
-APPS = ("ingest-urgent", "ingest-bulk", "api", "rules", "console")
+APPS = ("ingest-urgent", "ingest-engine", "ingest-bulk", "api", "rules", "console")
 """Each is `python -m` its name, with what follows the hyphen as its argument."""
 STOP_WAIT_S = 30
 _STATUS = re.compile(r"^(\S+)\s+([A-Z]+)\s*(.*)$")

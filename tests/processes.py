@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from paho.mqtt import client as mqtt
@@ -15,6 +16,7 @@ from db import processes
 from db.pool import connect
 from ingest.broker import client_id
 from mosquitto import pki
+from schemas.topics import LaneName
 from stack.broker import Broker
 from stack.server import Server, ServerCommand
 
@@ -61,19 +63,38 @@ def worker_environment(broker: Broker, pki_dir: Path, database_url: str) -> dict
 def end_sessions(broker: Broker, pki_dir: Path) -> None:
     """Drop what the broker keeps for a worker, so that the next test's begins with nothing."""
     credentials = pki.issue_service(pki_dir, "ingest")
-    for name in ("urgent", "bulk", "downlink"):
+    for name in (*LaneName, "downlink"):
         drop_session(broker, credentials, client_id(credentials.key, name), port=broker.services_port)
 
 
 def drop_session(broker: Broker, credentials: pki.Credentials, own_id: str, *, port: int | None = None) -> None:
     """Make the broker forget a durable session, a vehicle's by default, and what it has queued for it."""
+    with _session(broker, credentials, own_id, port=port or broker.port, keep_s=0):
+        pass
+
+
+def leave_subscription(broker: Broker, credentials: pki.Credentials, own_id: str, topic_filter: str) -> None:
+    """Let the broker keep a durable session of a worker that has subscribed to this."""
+    with _session(broker, credentials, own_id, port=broker.services_port, keep_s=3600) as client:
+        granted: list[object] = []
+        client.on_subscribe = lambda *_: granted.append(None)
+        client.subscribe(topic_filter, qos=1)
+        while not granted:
+            client.loop(0.1)
+
+
+@contextmanager
+def _session(
+    broker: Broker, credentials: pki.Credentials, own_id: str, *, port: int, keep_s: int
+) -> Iterator[mqtt.Client]:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=own_id, protocol=mqtt.MQTTv5)
     client.tls_set(str(broker.ca), str(credentials.certificate), str(credentials.key))
     properties = Properties(PacketTypes.CONNECT)
-    properties.SessionExpiryInterval = 0
-    client.connect(broker.host, port or broker.port, clean_start=True, properties=properties)
+    properties.SessionExpiryInterval = keep_s
+    client.connect(broker.host, port, clean_start=True, properties=properties)
     while not client.is_connected():
         client.loop(0.1)
+    yield client
     client.disconnect()
     while client.loop(0.1) == mqtt.MQTT_ERR_SUCCESS:
         continue

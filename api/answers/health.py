@@ -99,7 +99,7 @@ def health_response(measured: Measured, *, now: datetime) -> wire.SystemHealthRe
 def _workers(
     lanes: dict[LaneName, wire.ProcessHealth], processes: Sequence[Process], *, now: datetime
 ) -> wire.ProcessHealth:
-    """Return how the workers are: DOWN where nobody serves presses, whatever becomes of status."""
+    """Return how the workers are: DOWN where nobody serves presses, whatever becomes of the rest."""
     states = {lane.status for lane in lanes.values()}
     status = PartHealth.DEGRADED
     if lanes[LaneName.URGENT].status is PartHealth.DOWN or states == {PartHealth.OPERATIONAL}:
@@ -110,7 +110,7 @@ def _workers(
 def _named_workers(
     lanes: dict[LaneName, wire.ProcessHealth], workers: wire.ProcessHealth
 ) -> dict[str, wire.ProcessHealth]:
-    """Return whom an alert names: the workers, or each lane's where one lane is worse off than the other."""
+    """Return whom an alert names: the workers, or each lane's where one lane is worse off than another."""
     if len({lane.status for lane in lanes.values()}) == 1:
         return {WORKER: workers}
     return {f"{WORKER}-{name}": lane for name, lane in lanes.items()}
@@ -139,7 +139,7 @@ def _named(figures: Sequence[dict[str, Any]], name: str) -> list[float]:
 
 
 def _waiting(figures: Sequence[dict[str, Any]]) -> int | None:
-    counts = [*_named(figures, "urgent_waiting"), *_named(figures, "bulk_waiting")]
+    counts = [count for lane in LaneName for count in _named(figures, f"{lane}_waiting")]
     return int(sum(counts)) if counts else None
 
 
@@ -155,7 +155,9 @@ def _broker(figures: Sequence[dict[str, Any]]) -> wire.BrokerHealth:
         status = PartHealth.OPERATIONAL if trips_s else PartHealth.UNKNOWN
     reason = None if trips_s else "no worker has measured it yet"
     if lacking:
-        reason = "no worker has a session" if len(lacking) > 1 else f"no worker has a session for the {lacking[0]} lane"
+        reason = "no worker has a session"
+        if len(lacking) < len(LaneName):
+            reason += f" for the {' and the '.join(lacking)} lane"
     return wire.BrokerHealth(
         status=status,
         reason=reason,

@@ -9,6 +9,7 @@ from db.messages import Quarantined
 from db.operations import Sample
 from db.processes import STALE_AFTER, Process, kind_of
 from schemas import operations as wire
+from schemas.topics import LaneName
 
 _SHOWN = 2000
 """Bytes of a payload that a list shows; `tcu quarantine show` gives all."""
@@ -72,11 +73,12 @@ def samples(found: Sequence[Sample]) -> tuple[wire.OperationsSample, ...]:
 
 def _sample(before: Sample | None, sample: Sample) -> wire.OperationsSample:
     ingest, api = _figures("ingest", sample), _figures("api", sample)
-    waiting = [*_named(ingest, "urgent_waiting"), *_named(ingest, "bulk_waiting")]
+    waiting = [count for lane in LaneName for count in _named(ingest, f"{lane}_waiting")]
     streams = _named(api, "openStreams")
     return wire.OperationsSample(
         at=sample.sampled_at,
         urgent_per_second=_rate("ingest", "urgent_stored", before, sample),
+        engine_per_second=_rate("ingest", "engine_stored", before, sample),
         bulk_per_second=_rate("ingest", "bulk_stored", before, sample),
         events_per_second=_rate("rules", "events_numbered", before, sample),
         lag_seconds=max(_named(ingest, "lag_s"), default=None),

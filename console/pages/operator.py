@@ -27,7 +27,11 @@ _LOOKS = {"OPERATIONAL": "good", "HEALTHY": "good", "DEGRADED": "warn", "DOWN": 
 _PLOTS: Mapping[str, tuple[str, Sequence[tuple[str, str, str]]]] = {
     "ops.rates": (
         "/s",
-        [("bulkPerSecond", "ops.status_rate", "--accent"), ("urgentPerSecond", "ops.urgent_rate", "--high")],
+        [
+            ("bulkPerSecond", "ops.status_rate", "--accent"),
+            ("enginePerSecond", "ops.engine_rate", "--rsa"),
+            ("urgentPerSecond", "ops.urgent_rate", "--high"),
+        ],
     ),
     "ops.lag": (
         " s",

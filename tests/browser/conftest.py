@@ -19,6 +19,7 @@ from db.pool import connect
 from rules.apply import consents
 from schemas.access import Role
 from schemas.curfew import ConsentRequest
+from schemas.topics import LaneName
 from stack.broker import Broker
 from stack.places import free_port
 from stack.server import Server
@@ -65,8 +66,7 @@ def site(
         _add_people(api)
         port = free_port()
         processes = [
-            _process("ingest-urgent", logs, worker, database_url),
-            _process("ingest-bulk", logs, worker, database_url),
+            *(_process(f"ingest-{lane}", logs, worker, database_url) for lane in LaneName),
             rules,
             product_process(
                 "console",

@@ -18,7 +18,7 @@ from db.pool import connect
 from schemas.access import Role
 from schemas.base import format_instant, parse_instant
 from schemas.curfew import Day
-from schemas.topics import Uplink
+from schemas.topics import LaneName, Uplink
 from stack.postgres import ADMINISTRATOR, Postgres
 from stack.server import wait_until
 from tests.api import AGENT, OTHER_VIN, PARTNER, VIN, Api
@@ -613,7 +613,7 @@ def test_the_operator_sees_the_parts_and_hands_a_quarantined_message_in_again(
     connected = page.locator(f'tr[data-id="{vin}"]')
     expect(connected).to_contain_text("online")
     expect(page.locator('tr[data-id="judge_curfews"]')).to_contain_text(" ms")
-    for lane in ("urgent", "bulk"):
+    for lane in LaneName:
         expect(page.locator(f'tr[data-id^="ingest-{lane}@"]')).to_contain_text("alive")
     expect(page.locator(".plot canvas")).to_have_count(7)
     hour = page.locator(".plot-at").first.evaluate(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from random import Random
 
-from schemas.topics import Uplink
+from schemas.topics import LaneName, Uplink
 from stack.server import Server, process_runs, wait_until
 from tests.faults.raw import RawVehicle
 from tests.faults.stand import Disk, Stand
@@ -19,16 +19,23 @@ Fault = Callable[[Stand], AbstractContextManager[None]]
 
 
 @contextmanager
-def worker_killed(stand: Stand) -> Iterator[None]:
+def urgent_worker_killed(stand: Stand) -> Iterator[None]:
     """kill -9 of the worker for presses."""
-    with _killed(stand.worker):
+    with _killed(stand.workers[LaneName.URGENT]):
+        yield
+
+
+@contextmanager
+def engine_worker_killed(stand: Stand) -> Iterator[None]:
+    """kill -9 of the worker for engine events."""
+    with _killed(stand.workers[LaneName.ENGINE]):
         yield
 
 
 @contextmanager
 def bulk_worker_killed(stand: Stand) -> Iterator[None]:
     """kill -9 of the worker for status."""
-    with _killed(stand.bulk):
+    with _killed(stand.workers[LaneName.BULK]):
         yield
 
 
@@ -83,7 +90,7 @@ def postgres_stopped_at_once(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def worker_backends_frozen(stand: Stand) -> Iterator[None]:
-    """SIGSTOP of the backends that serve the worker: they hold their locks and say nothing."""
+    """SIGSTOP of the backends that serve the workers: they hold their locks and say nothing."""
     with _frozen(_backends(stand, "ingest-%")):
         yield
 
@@ -96,16 +103,23 @@ def api_backends_frozen(stand: Stand) -> Iterator[None]:
 
 
 @contextmanager
-def worker_frozen(stand: Stand) -> Iterator[None]:
+def urgent_worker_frozen(stand: Stand) -> Iterator[None]:
     """SIGSTOP of the worker for presses."""
-    with _frozen([stand.worker.pid]):
+    with _frozen([stand.workers[LaneName.URGENT].pid]):
+        yield
+
+
+@contextmanager
+def engine_worker_frozen(stand: Stand) -> Iterator[None]:
+    """SIGSTOP of the worker for engine events."""
+    with _frozen([stand.workers[LaneName.ENGINE].pid]):
         yield
 
 
 @contextmanager
 def bulk_worker_frozen(stand: Stand) -> Iterator[None]:
     """SIGSTOP of the worker for status."""
-    with _frozen([stand.bulk.pid]):
+    with _frozen([stand.workers[LaneName.BULK].pid]):
         yield
 
 
@@ -178,7 +192,7 @@ def broker_disk_full(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def sessions_stolen(stand: Stand) -> Iterator[None]:
-    """Somebody with the worker's certificate takes its client ids and ends the sessions: what waited there is gone."""
+    """Somebody with the workers' certificate ends their sessions by their ids: what waited there is gone."""
     end_sessions(stand.broker, stand.pki_dir)
     yield
 

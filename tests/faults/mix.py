@@ -25,7 +25,8 @@ class Turn:
 
 
 KILLS = (
-    Turn(faults.worker_killed, (0, 0.5)),
+    Turn(faults.urgent_worker_killed, (0, 0.5)),
+    Turn(faults.engine_worker_killed, (0, 0.5)),
     Turn(faults.bulk_worker_killed, (0, 0.5)),
     Turn(faults.api_killed, (0, 0.5)),
     Turn(faults.jobs_killed, (0, 0.5)),
@@ -37,7 +38,8 @@ KILLS = (
 FREEZES = (
     Turn(faults.worker_backends_frozen, (1, 2)),
     Turn(faults.api_backends_frozen, (1, 2)),
-    Turn(faults.worker_frozen, (1, 2)),
+    Turn(faults.urgent_worker_frozen, (1, 2)),
+    Turn(faults.engine_worker_frozen, (1, 2)),
     Turn(faults.bulk_worker_frozen, (1, 2)),
     Turn(faults.broker_cut_off, (1, 2)),
     Turn(faults.database_cut_off, (1, 2)),
@@ -112,7 +114,7 @@ def run(
 def suffer(stand: Stand, fleet: Fleet, turn: Turn, rng: Random, *, drain_s: float) -> Healed:
     """Inject one fault, let it last, heal it, and wait until everybody is ready again and nothing waits."""
     lasts_s = rng.uniform(*turn.lasts_s)
-    growth = _Growth((stand.worker, stand.bulk))
+    growth = _Growth(tuple(stand.workers.values()))
     with turn.fault(stand):
         until_s = time.monotonic() + lasts_s
         while time.monotonic() < until_s:

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from schemas.topics import LaneName
 from tests.faults import faults, mix
 from tests.faults.fleet import Plan
 from tests.faults.mix import Healed, Outcome, Turn
@@ -93,7 +94,7 @@ def exceeded(healed: list[Healed]) -> list[str]:
         found += [
             f"{name} was ready {took_s} s after {one.fault}, not within {READY_WITHIN_S}"
             for name, took_s in one.ready_after_s.items()
-            if name != "jobs" and took_s > READY_WITHIN_S
+            if name != "rules" and took_s > READY_WITHIN_S
         ]
         if one.drained_after_s is None or one.drained_after_s > DRAINED_WITHIN_S:
             found.append(f"the backlog of {one.fault} was not drained within {DRAINED_WITHIN_S} s")
@@ -108,7 +109,8 @@ def _line(healed: Healed) -> str:
 
 
 def _show(console: Console, outcome: Outcome, wrong: list[str], stopped_in_s: float) -> None:
-    columns = ("fault", "times", "presses", "status", "API", "drained", "grew")
+    workers = [f"ingest-{lane}" for lane in LaneName]
+    columns = ("fault", "times", *workers, "api", "drained", "grew")
     table = Table(*columns, title="The worst of each fault: ready again, drained, memory")
     table.columns[0].no_wrap = True
     for fault in sorted({one.fault for one in outcome.healed}):
@@ -117,7 +119,7 @@ def _show(console: Console, outcome: Outcome, wrong: list[str], stopped_in_s: fl
         table.add_row(
             fault,
             str(len(of)),
-            *(f"{max(one.ready_after_s[part] for one in of):g} s" for part in ("worker", "bulk", "api")),
+            *(f"{max(one.ready_after_s[part] for one in of):g} s" for part in (*workers, "api")),
             f"{max(one.drained_after_s or DRAINED_WITHIN_S for one in of):g} s",
             f"{max(grew):g} MB" if grew else "",
         )

@@ -1,21 +1,24 @@
 """The whole product on servers of its own, as the fault tests hurt it: each part can be ended, frozen and cut off."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 
-from db import agents, keys, partners, processes
+from db import agents, keys, partners
 from db.errors import DatabaseError
 from db.migrate import migrate
 from db.pool import Connection, connect
+from db.processes import list_all
 from mosquitto import pki
 from schemas.access import Role
+from schemas.topics import LaneName
 from stack.broker import Broker, start_mosquitto
 from stack.places import free_port, temporary_state
 from stack.postgres import OWNER, Postgres, start_postgres
@@ -63,7 +66,7 @@ class Servers:
 class Stand:
     """Servers, processes and the two ways between them; `database_url` leads past the cut ways.
 
-    There is a worker for each lane, as in the stack: `worker` takes the presses, `bulk` takes status.
+    There is a worker for each lane, as in the stack.
     """
 
     postgres: Postgres
@@ -74,13 +77,11 @@ class Stand:
     database_url: str
     database_way: Proxy
     broker_way: Proxy
-    worker: Server
-    bulk: Server
+    workers: Mapping[LaneName, Server]
     jobs: Server
     api: Server
     api_url: str
-    worker_url: str
-    bulk_url: str
+    worker_urls: Mapping[LaneName, str]
     logs: Path
 
     def connect(self, *, autocommit: bool = True) -> Connection:
@@ -88,7 +89,7 @@ class Stand:
         return connect(self.database_url, name="faults", autocommit=autocommit)
 
     def wait_ready(self, since: datetime) -> dict[str, float]:
-        """Return how many seconds after `since` worker and API said that they are ready, counting what was said later.
+        """Return how many seconds after `since` each process said that it is ready, counting what was said later.
 
         Raises TimeoutError where one of them does not.
         """
@@ -103,20 +104,20 @@ class Stand:
         try:
             wait_until(all_ready, wait_s=BACK_WITHIN_S)
         except TimeoutError as error:
-            told = [self.readyz(url) for url in (self.api_url, self.worker_url, self.bulk_url)]
-            ends = [tail(self.logs / f"{name}.log", 8) for name in ("api", "ingest-urgent", "ingest-bulk", "rules")]
+            told = [self.readyz(url) for url in (self.api_url, *self.worker_urls.values())]
+            names = ("api", "rules", *(f"ingest-{lane}" for lane in self.workers))
+            ends = [tail(self.logs / f"{name}.log", 8) for name in names]
             raise TimeoutError(
                 "\n".join([f"ready again within {BACK_WITHIN_S} s: {took or 'none'}; /readyz: {told}", *ends])
             ) from error
         return took
 
     def checks(self, since: datetime) -> dict[str, Callable[[], bool]]:
-        """Return how to ask each process whether it is ready."""
+        """Return how to ask each process whether it is ready, the workers by their lanes."""
+        asked = {"rules": self.jobs, **{f"ingest-{lane}": worker for lane, worker in self.workers.items()}}
         return {
-            "worker": lambda: self._said_ready("ingest-urgent", self.worker, since),
-            "bulk": lambda: self._said_ready("ingest-bulk", self.bulk, since),
             "api": lambda: self.readyz()[0] == httpx.codes.OK,
-            "jobs": lambda: self._said_ready("rules", self.jobs, since),
+            **{name: partial(self._said_ready, name, process, since) for name, process in asked.items()},
         }
 
     def readyz(self, url: str | None = None) -> tuple[int, list[str]]:
@@ -128,20 +129,20 @@ class Stand:
         return answer.status_code, answer.json()["reasons"]
 
     def drained(self, since: datetime) -> bool:
-        """Tell whether both workers have said since then that nothing waits for them."""
+        """Tell whether all workers have said since then that nothing waits for them."""
         try:
             with self.connect() as conn:
-                said = processes.list_all(conn)
+                said = list_all(conn)
         except DatabaseError:
             return False
         idle = [
             p.name
             for p in said
             if p.beat_at > since
-            and 0 in (p.figures.get("bulk_waiting"), p.figures.get("urgent_waiting"))
+            and 0 in [p.figures.get(f"{lane}_waiting") for lane in p.lanes]
             and p.figures.get("lag_s", DRAINED_LAG_S) < DRAINED_LAG_S
         ]
-        return all(any(name.endswith(f":{one.pid}") for name in idle) for one in (self.worker, self.bulk))
+        return all(any(name.endswith(f":{one.pid}") for name in idle) for one in self.workers.values())
 
     def _said_ready(self, name: str, process: Server, since: datetime) -> bool:
         try:
@@ -149,7 +150,7 @@ class Stand:
                 return any(
                     p.name.startswith(f"{name}@") and p.name.endswith(f":{process.pid}") and p.ready
                     and p.beat_at > since
-                    for p in processes.list_all(conn)
+                    for p in list_all(conn)
                 )  # fmt: skip
         except DatabaseError:
             return False
@@ -161,19 +162,21 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
     postgres, broker, pki_dir = servers.postgres, servers.broker, servers.pki_dir
     database_url = _new_database(postgres)
     _seed(database_url)
-    api_port = free_port()
-    probes_port = free_port(frozenset({api_port}))
-    bulk_port = free_port(frozenset({api_port, probes_port}))
+    ports: list[int] = []
+    for _ in ("api", *LaneName):
+        ports.append(free_port(frozenset(ports)))
+    api_port, *probes = ports
+    probes_ports = dict(zip(LaneName, probes, strict=True))
     with Proxy(postgres.port) as database_way, Proxy(broker.services_port) as broker_way, ExitStack() as ended:
         way = database_url.replace(f":{postgres.port}/", f":{database_way.port}/")
         workers = worker_environment(broker, pki_dir, way) | {
             "TCU_MQTT_SERVICES_PORT": str(broker_way.port),
-            "TCU_INGEST_METRICS_PORT": str(probes_port),
-            "TCU_INGEST_BULK_METRICS_PORT": str(bulk_port),
+            "TCU_INGEST_METRICS_PORT": str(probes_ports[LaneName.URGENT]),
+            "TCU_INGEST_ENGINE_METRICS_PORT": str(probes_ports[LaneName.ENGINE]),
+            "TCU_INGEST_BULK_METRICS_PORT": str(probes_ports[LaneName.BULK]),
         }
         environments = {
-            "ingest-urgent": workers,
-            "ingest-bulk": workers,
+            **{f"ingest-{lane}": workers for lane in LaneName},
             "rules": {"TCU_DATABASE_URL": way},
             "api": {
                 "TCU_DATABASE_URL": way,
@@ -183,10 +186,10 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
             },
         }
         # Whether one is ready is asked of the whole stand: after some faults the database is not there to tell.
-        urgent, bulk, rules, api = (
-            product_process(name, environment, log=logs / f"{name}.log", ready=lambda: True)
+        processes = {
+            name: product_process(name, environment, log=logs / f"{name}.log", ready=lambda: True)
             for name, environment in environments.items()
-        )
+        }
         parts = Stand(
             postgres=postgres,
             broker=broker,
@@ -196,17 +199,15 @@ def stand(servers: Servers, logs: Path) -> Iterator[Stand]:
             database_url=database_url,
             database_way=database_way,
             broker_way=broker_way,
-            worker=urgent,
-            bulk=bulk,
-            jobs=rules,
-            api=api,
+            workers={lane: processes[f"ingest-{lane}"] for lane in LaneName},
+            jobs=processes["rules"],
+            api=processes["api"],
             api_url=f"http://127.0.0.1:{api_port}",
-            worker_url=f"http://127.0.0.1:{probes_port}",
-            bulk_url=f"http://127.0.0.1:{bulk_port}",
+            worker_urls={lane: f"http://127.0.0.1:{port}" for lane, port in probes_ports.items()},
             logs=logs,
         )
         began = datetime.now(UTC)
-        for process in (urgent, bulk, rules, api):
+        for process in processes.values():
             ended.callback(process.kill)
             process.start()
         parts.wait_ready(began)

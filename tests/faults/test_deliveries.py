@@ -12,7 +12,7 @@ from schemas.base import format_instant
 from schemas.receipt import ReceiptResult
 from schemas.topics import Downlink, Uplink
 from stack.server import wait_until
-from tests.faults.faults import worker_killed
+from tests.faults.faults import urgent_worker_killed
 from tests.faults.ledger import Entry, findings
 from tests.faults.stand import Stand
 from tests.faults.stored import read_stored
@@ -56,7 +56,7 @@ def test_ten_copies_of_everything_in_any_order_have_the_effect_of_one(product: S
 
     for vin, kind, payload in copies[: len(copies) // 2]:
         vehicles[vin].publish_soon(kind, payload)
-    with worker_killed(product):
+    with urgent_worker_killed(product):
         for vin, kind, payload in copies[len(copies) // 2 :]:
             vehicles[vin].publish_soon(kind, payload)
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from schemas.base import format_instant
-from schemas.topics import Uplink
+from schemas.topics import LaneName, Uplink
 from stack.server import wait_until
 from tests.faults import faults, mix
 from tests.faults.fleet import Plan
@@ -25,7 +25,8 @@ def check(product: Stand, turns: Sequence[mix.Turn], plan: Plan = FLEET) -> mix.
     seed = Random().randrange(10**8)
     outcome = mix.run(product, plan, Random(seed).sample(turns, len(turns)), seed=seed, quiet_s=(0.2, 0.8), settle_s=40)
     assert outcome.wrong == [], f"seed {seed}: {outcome.healed}"
-    assert [set(healed.ready_after_s) for healed in outcome.healed] == [{"worker", "bulk", "api", "jobs"}] * len(turns)
+    asked = {"api", "rules", *(f"ingest-{lane}" for lane in LaneName)}
+    assert [set(healed.ready_after_s) for healed in outcome.healed] == [asked] * len(turns)
     assert None not in [healed.drained_after_s for healed in outcome.healed], outcome.healed
     assert outcome.receipted > 50
     return outcome
@@ -53,21 +54,22 @@ def test_while_the_database_is_away_the_worker_waits_in_bounded_memory(product: 
     assert away.worker_grew_mb <= 50
 
 
-def test_a_full_buffer_of_urgent_messages_is_held_in_bounded_memory_and_stored(product: Stand) -> None:
+def test_a_full_buffer_of_engine_events_is_held_in_bounded_memory_and_stored(product: Stand) -> None:
     """As many as ten minutes without the database bring; the broker keeps what is beyond the worker's bound."""
     vin, count, since = "KMHFULL0000000001", 12_000, datetime.now(UTC) - timedelta(minutes=2)
 
     def stored() -> bool:
         nonlocal most_mb
-        most_mb = max(most_mb, resident_mb(product.worker))
+        most_mb = max(most_mb, resident_mb(worker))
         with product.connect() as conn:
             row = conn.execute("SELECT count(*) FROM engine_events WHERE vin = %s", (vin,)).fetchone()
         return row == (count,)
 
     def paused() -> bool:
-        return 'tcu_ingest_reading_paused{lane="urgent"} 1.0' in httpx.get(f"{product.worker_url}/metrics").text
+        return 'tcu_ingest_reading_paused{lane="engine"} 1.0' in httpx.get(f"{url}/metrics").text
 
-    before_mb = most_mb = resident_mb(product.worker)
+    worker, url = product.workers[LaneName.ENGINE], product.worker_urls[LaneName.ENGINE]
+    before_mb = most_mb = resident_mb(worker)
     vehicle = Tcu(product.broker, product.pki_dir, vin)
     try:
         with faults.database_away(product):

@@ -64,7 +64,7 @@ def test_presses_with_odd_properties_are_raised_where_the_broker_passes_them_on(
         with RawVehicle(product.broker, product.pki_dir, vin) as vehicle:
             assert vehicle.publish(Uplink.SOS, press(), properties=odd) == 0, odd[:40]
             assert vehicle.publish(Uplink.STATUS, b"garbage", properties=odd) == 0
-    assert sound.receipt_of(sound.send(Uplink.ENGINE, event="START"))["result"] == "STORED"  # nothing behind waits
+    assert sound.receipt_of(sound.send(Uplink.SOS))["result"] == "STORED"  # nothing behind waits
     with product.connect() as conn:
         raised = conn.execute("SELECT DISTINCT vin FROM sos_incidents WHERE vin = ANY(%s)", (list(vins),)).fetchall()
         assert {vin for (vin,) in raised} == set(vins)
@@ -81,7 +81,7 @@ def test_unreadable_properties_are_refused_by_the_broker_and_the_press_counts_on
             assert vehicle.publish(Uplink.SOS, press(), properties=odd) is None, odd
     with RawVehicle(product.broker, product.pki_dir, VIN) as vehicle:
         assert vehicle.publish(Uplink.SOS, press()) == 0
-    assert sound.receipt_of(sound.send(Uplink.ENGINE, event="STOP"))["result"] == "STORED"
+    assert sound.receipt_of(sound.send(Uplink.SOS))["result"] == "STORED"
     with product.connect() as conn:
         count = "SELECT count(*) FROM sos_incidents WHERE vin = %s"
         wait_until(lambda: conn.execute(count, (VIN,)).fetchone() == (1,), wait_s=10)
@@ -142,9 +142,9 @@ def test_whatever_is_sent_is_stored_or_kept_and_nothing_behind_it_waits(
     try:
         for kind, payload in poison:
             vehicle.publish_soon(kind, payload)
-        behind = vehicle.send(Uplink.ENGINE, event="START")
         status = vehicle.send(Uplink.STATUS, speedKph=1.0)
-        assert vehicle.receipt_of(behind)["result"] == "STORED"
+        for kind, fields in ((Uplink.SOS, {}), (Uplink.ENGINE, {"event": "START"})):
+            assert vehicle.receipt_of(vehicle.send(kind, **fields))["result"] == "STORED"
         with product.connect() as conn:
             stored = "SELECT count(*) FROM vehicle_status WHERE message_id = %s"
             wait_until(lambda: conn.execute(stored, (status,)).fetchone() == (1,), wait_s=10)
@@ -163,6 +163,6 @@ def test_a_retained_message_ends_its_connection_and_is_not_kept(product: Stand, 
     """`retain_available false`; MQTT 5 §3.2.2.3.5. A press in it is sent again without the flag."""
     with RawVehicle(product.broker, product.pki_dir, "KMHPSN00000000003") as vehicle:
         assert vehicle.publish(Uplink.SOS, press(), flags=1) is None
-    assert sound.receipt_of(sound.send(Uplink.ENGINE, event="START"))["result"] == "STORED"
+    assert sound.receipt_of(sound.send(Uplink.SOS))["result"] == "STORED"
     with product.connect() as conn:
         assert conn.execute("SELECT * FROM sos_incidents WHERE vin = 'KMHPSN00000000003'").fetchall() == []

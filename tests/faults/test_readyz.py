@@ -5,26 +5,28 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from schemas.topics import LaneName
 from stack.server import wait_until
 from tests.faults import faults
 from tests.faults.faults import Fault
 from tests.faults.stand import Stand
 
-SAID: dict[Fault, tuple[list[str], list[str], list[str]]] = {
-    faults.database_away: (["the database does not answer"],) * 3,
-    faults.broker_killed: (["urgent: no session with the broker"], ["bulk: no session with the broker"], []),
+SAID: dict[Fault, tuple[list[list[str]], list[str]]] = {
+    faults.database_away: ([["the database does not answer"] for _ in LaneName], ["the database does not answer"]),
+    faults.broker_killed: ([[f"{lane}: no session with the broker"] for lane in LaneName], []),
 }
-"""By the worker for presses, the worker for status and the API."""
+"""By the worker of each lane, and by the API."""
 
 
 @pytest.mark.parametrize("fault", SAID, ids=lambda fault: fault.__name__)
 def test_what_is_away_is_named(product: Stand, fault: Fault) -> None:
-    workers = product.worker_url, product.bulk_url
+    workers = product.worker_urls.values()
+    by_workers, by_api = SAID[fault]
     with fault(product):
 
         def named() -> bool:
             told = [product.readyz(url)[1] for url in (*workers, product.api_url)]
-            return all(set(reasons) <= set(one) for reasons, one in zip(SAID[fault], told, strict=True))
+            return all(set(reasons) <= set(one) for reasons, one in zip([*by_workers, by_api], told, strict=True))
 
         wait_until(named, wait_s=20)
         for url in workers:

@@ -20,6 +20,7 @@ from db.pool import Connection, connect
 from db.processes import Process
 from schemas.access import Role
 from schemas.demo import DEMO_TOKEN
+from schemas.topics import LaneName
 from stack.server import wait_until
 from tests.api import AGENT, BASE, KEY_SECRET, OPERATOR, VIN, Api, seed, serving, streaming
 from tests.contract.examples import guide
@@ -186,22 +187,24 @@ def test_health_is_down_without_worker_and_degraded_while_one_is_not_ready(api: 
 
 
 @pytest.mark.parametrize(
-    ("urgent", "bulk", "overall", "worker", "alerts"),
+    ("ready", "overall", "worker", "alerts"),
     [
-        (True, True, "HEALTHY", "OPERATIONAL", []),
-        (True, None, "DEGRADED", "DEGRADED", ["CRITICAL: no ingest-bulk process is alive (never seen)"]),
-        (True, False, "DEGRADED", "DEGRADED", ["WARNING: no ingest-bulk process is ready"]),
-        (False, True, "DEGRADED", "DEGRADED", ["WARNING: no ingest-urgent process is ready"]),
-        (None, True, "DOWN", "DOWN", ["CRITICAL: no ingest-urgent process is alive (never seen)"]),
+        ({}, "HEALTHY", "OPERATIONAL", []),
+        ({"bulk": None}, "DEGRADED", "DEGRADED", ["CRITICAL: no ingest-bulk process is alive (never seen)"]),
+        ({"engine": False}, "DEGRADED", "DEGRADED", ["WARNING: no ingest-engine process is ready"]),
+        ({"urgent": False}, "DEGRADED", "DEGRADED", ["WARNING: no ingest-urgent process is ready"]),
+        ({"urgent": None}, "DOWN", "DOWN", ["CRITICAL: no ingest-urgent process is alive (never seen)"]),
     ],
 )
-def test_health_is_down_where_nobody_serves_presses_and_degraded_where_nobody_serves_status(
-    api: Api, conn: Connection, urgent: bool | None, bulk: bool | None, overall: str, worker: str, alerts: list[str]
+def test_health_is_down_where_nobody_serves_presses_and_degraded_where_nobody_serves_another_lane(
+    api: Api, conn: Connection, ready: dict[str, bool | None], overall: str, worker: str, alerts: list[str]
 ) -> None:
     now = datetime.now(UTC)
-    for name, ready in (("rules", True), ("ingest-urgent", urgent), ("ingest-bulk", bulk)):
-        if ready is not None:
-            processes.beat(conn, Process(f"{name}@a:1", now, now, ready, {}))
+    processes.beat(conn, Process("rules@a:1", now, now, ready=True, figures={}))
+    for lane in LaneName:
+        is_ready = ready.get(lane, True)
+        if is_ready is not None:
+            processes.beat(conn, Process(f"ingest-{lane}@a:1", now, now, is_ready, {}))
     agents.set_availability(conn, AGENT, "AVAILABLE", at=now)
     conn.commit()
     told = api.call("GET", "/sos/system/health").json()

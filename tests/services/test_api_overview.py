@@ -240,16 +240,35 @@ def test_rates_are_taken_from_the_counters_of_the_processes_that_were_there_befo
     def beat(name: str, at: datetime, **figures: object) -> None:
         processes.beat(conn, Process(name, now, at, ready=True, figures=figures))
 
-    beat("ingest@a:1", now - timedelta(seconds=10), urgent_stored=5, bulk_stored=100, lag_s=0.5, bulk_waiting=3)
+    beat(
+        "ingest@a:1",
+        now - timedelta(seconds=10),
+        urgent_stored=5,
+        engine_stored=7,
+        bulk_stored=100,
+        lag_s=0.5,
+        bulk_waiting=3,
+    )
     operations.sample(conn, at=now - timedelta(seconds=10))
-    beat("ingest@a:1", now, urgent_stored=7, bulk_stored=600, lag_s=1.5, urgent_waiting=1, bulk_waiting=8)
+    beat(
+        "ingest@a:1",
+        now,
+        urgent_stored=7,
+        engine_stored=8,
+        bulk_stored=600,
+        lag_s=1.5,
+        urgent_waiting=1,
+        engine_waiting=2,
+        bulk_waiting=8,
+    )
     beat("ingest@b:2", now, urgent_stored=9000, bulk_stored=9000, lag_s=0.0)
     operations.sample(conn, at=now)
     retention.delete_batch(conn, "operations_samples", before=now - timedelta(hours=1), limit=10)
     conn.commit()
     first, second = ok(api.call("GET", f"{OPERATIONS}/history?minutes=5"))["samples"]
     assert (first["bulkPerSecond"], first["lagSeconds"], first["waiting"]) == (None, 0.5, 3)
-    assert (second["urgentPerSecond"], second["bulkPerSecond"]) == (0.2, 50.0)
-    assert (second["lagSeconds"], second["waiting"], second["eventsPerSecond"]) == (1.5, 9, None)
+    rates = [second[f"{lane}PerSecond"] for lane in ("urgent", "engine", "bulk")]
+    assert rates == [0.2, 0.1, 50.0]
+    assert (second["lagSeconds"], second["waiting"], second["eventsPerSecond"]) == (1.5, 11, None)
     alive = {one["name"] for one in ok(api.call("GET", f"{OPERATIONS}/processes"))["processes"] if one["alive"]}
     assert {"ingest@a:1", "ingest@b:2"} <= alive

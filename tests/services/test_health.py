@@ -91,19 +91,21 @@ def test_a_broker_that_is_away_is_told(api: Api, broker: Broker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("urgent", "bulk", "status", "reason"),
+    ("lanes", "status", "reason"),
     [
-        (True, True, "OPERATIONAL", None),
-        (False, True, "DOWN", "no worker has a session for the urgent lane"),
-        (True, False, "DEGRADED", "no worker has a session for the bulk lane"),
-        (False, False, "DOWN", "no worker has a session"),
+        ({"urgent", "engine", "bulk"}, "OPERATIONAL", None),
+        ({"engine", "bulk"}, "DOWN", "no worker has a session for the urgent lane"),
+        ({"urgent", "engine"}, "DEGRADED", "no worker has a session for the bulk lane"),
+        ({"urgent"}, "DEGRADED", "no worker has a session for the engine and the bulk lane"),
+        (set(), "DOWN", "no worker has a session"),
     ],
 )
 def test_a_lane_that_the_broker_lets_nobody_have_is_told(
-    api: Api, conn: Connection, urgent: bool, bulk: bool, status: str, reason: str | None
+    api: Api, conn: Connection, lanes: set[str], status: str, reason: str | None
 ) -> None:
-    beat(conn, "ingest-urgent@a:1", urgent_ready=urgent, broker_round_trip_s=0.002)
-    beat(conn, "ingest-bulk@a:2", bulk_ready=bulk, broker_round_trip_s=None)
+    beat(conn, "ingest-urgent@a:1", urgent_ready="urgent" in lanes, broker_round_trip_s=0.002)
+    beat(conn, "ingest-engine@a:2", engine_ready="engine" in lanes)
+    beat(conn, "ingest-bulk@a:3", bulk_ready="bulk" in lanes)
     told = systems(api)["broker"]
     assert (told["status"], told["reason"], told["responseTime"]) == (status, reason, "2ms")
 

@@ -16,7 +16,7 @@ from ingest.broker import client_id
 from ingest.settings import WorkerSettings
 from ingest.sharing import NotShared, check, require_check
 from mosquitto import pki
-from schemas.topics import Uplink
+from schemas.topics import LaneName, Uplink
 from stack.broker import Broker
 from stack.server import Server, wait_until
 from tests.processes import drop_session, is_ready, product_process, worker_environment
@@ -38,7 +38,7 @@ def credentials(broker: Broker, pki_dir: Path) -> Iterator[pki.Credentials]:
     """The worker's; the sessions of the checks and of both members are dropped afterwards."""
     found = pki.issue_service(pki_dir, "ingest")
     yield found
-    for name in ("sharing-check", *(f"{lane}-{member}" for lane in ("urgent", "bulk") for member in MEMBERS)):
+    for name in ("sharing-check", *(f"{lane}-{member}" for lane in LaneName for member in MEMBERS)):
         drop_session(broker, found, client_id(found.key, name), port=broker.services_port)
 
 

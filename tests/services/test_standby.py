@@ -129,11 +129,12 @@ def test_while_the_database_is_away_the_lease_is_nobody_elses() -> None:
 
 
 def test_each_lane_has_a_lease_of_its_own(database_url: str) -> None:
-    urgent, bulk, another = (Lease(database_url, lane) for lane in (*LaneName, LaneName.URGENT))
+    *leases, another = (Lease(database_url, lane) for lane in (*LaneName, LaneName.URGENT))
     try:
-        assert (urgent.check(), bulk.check(), another.check()) == (True, True, False)
+        assert [lease.check() for lease in leases] == [True] * len(LaneName)
+        assert another.check() is False
     finally:
-        for lease in (urgent, bulk, another):
+        for lease in (*leases, another):
             lease.give_up()
 
 
@@ -192,19 +193,19 @@ def test_a_press_does_not_need_the_process_for_status_which_loses_nothing(
     wait_until(lambda: statuses(conn) == 5, wait_s=20)
 
 
-def test_a_worker_for_both_lanes_serves_the_one_whose_worker_dies(
+def test_a_worker_for_all_lanes_serves_the_one_whose_worker_dies(
     lanes: dict[LaneName, Server], tcu: Connect, broker: Broker, pki_dir: Path, database_url: str, tmp_path: Path
 ) -> None:
     def beaten() -> bool:
         return is_ready(database_url, "ingest", other.pid, ready=False)
 
     environment = worker_environment(broker, pki_dir, database_url)
-    other = product_process("ingest", environment, log=tmp_path / "both.log", ready=beaten)
+    other = product_process("ingest", environment, log=tmp_path / "all.log", ready=beaten)
     other.start()
     try:
         vehicle = tcu(VIN)
         lanes[LaneName.URGENT].kill()
-        assert vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))["result"] == "STORED"
+        assert vehicle.receipt_of(vehicle.send(Uplink.SOS))["result"] == "STORED"
         assert is_ready(database_url, "ingest-bulk", lanes[LaneName.BULK].pid)
     finally:
         other.kill()

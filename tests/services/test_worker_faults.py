@@ -3,14 +3,21 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import UUID
 
+import pytest
+
 from db.pool import Connection, connect
-from schemas.topics import Uplink
+from ingest.broker import client_id
+from mosquitto import pki
+from schemas.topics import Downlink, LaneName, Uplink, uplink_topic
 from stack.broker import Broker
 from stack.postgres import Postgres
 from stack.server import Server, wait_until
+from tests.processes import leave_subscription
 from tests.tcu import Tcu, message
 
 Connect = Callable[[str], Tcu]
@@ -86,19 +93,42 @@ def test_asked_to_stop_the_worker_finishes_its_batch_and_leaves_the_rest_with_th
     assert count(conn, "SELECT count(*) FROM vehicle_status") == len(sent)
 
 
-def test_an_sos_overtakes_a_backlog_of_status(stopped_worker: Server, tcu: Connect, conn: Connection) -> None:
+@pytest.mark.parametrize(
+    ("kind", "fields", "table"),
+    [
+        (Uplink.STATUS, {"speedKph": 1}, "vehicle_status"),
+        (Uplink.ENGINE, {"event": "START"}, "engine_events"),
+    ],
+)
+def test_an_sos_overtakes_a_backlog_of_anything_else(
+    stopped_worker: Server, tcu: Connect, conn: Connection, kind: Uplink, fields: dict[str, Any], table: str
+) -> None:
     stopped_worker.start()
     stopped_worker.stop()  # the broker now keeps a session for it
-    bulk, vehicle = tcu("KMHSH81C7LU000001"), tcu("KMHSH81C7LU123456")
-    backlog = [bulk.publish_soon(Uplink.STATUS, json.dumps(message(speedKph=1)).encode()) for _ in range(20_000)]
+    other, vehicle = tcu("KMHSH81C7LU000001"), tcu("KMHSH81C7LU123456")
+    backlog = [other.publish_soon(kind, json.dumps(message(**fields)).encode()) for _ in range(20_000)]
     for info in backlog:
         info.wait_for_publish(60)
     message_id = vehicle.send(Uplink.SOS)
     stopped_worker.start()
     vehicle.receipt_of(message_id)
-    wait_until(lambda: count(conn, "SELECT count(*) FROM vehicle_status") == len(backlog), wait_s=60)
-    behind = "SELECT count(*) FROM vehicle_status WHERE received_at > (SELECT updated_at FROM sos_incidents)"
-    assert count(conn, behind) > 0  # the lanes begin at once, and the backlog is through in half a second
+    wait_until(lambda: count(conn, f"SELECT count(*) FROM {table}") == len(backlog), wait_s=60)  # noqa: S608 - names of ours
+    behind = f"SELECT count(*) FROM {table} WHERE received_at > (SELECT updated_at FROM sos_incidents)"  # noqa: S608 - likewise
+    assert count(conn, behind) > 0  # the lanes begin at once, and the backlog is through in seconds
+
+
+def test_a_session_from_before_is_rid_of_what_another_lane_takes(
+    stopped_worker: Server, tcu: Connect, conn: Connection, broker: Broker, pki_dir: Path
+) -> None:
+    credentials = pki.issue_service(pki_dir, "ingest")
+    leave_subscription(broker, credentials, client_id(credentials.key, LaneName.ENGINE), uplink_topic("+", Uplink.SOS))
+    stopped_worker.start()
+    vehicle = tcu("KMHSH81C7LU123456")
+    pressed = vehicle.send(Uplink.SOS)
+    vehicle.receipt_of(pressed)
+    vehicle.receipt_of(vehicle.send(Uplink.ENGINE, event="START"))
+    assert [one["messageId"] for one in vehicle.take(Downlink.RECEIPT)] == []
+    assert count(conn, "SELECT coalesce(sum(messages), 0) FROM second_deliveries") == 0
 
 
 def test_messages_wait_out_a_database_restart_and_a_broker_restart(

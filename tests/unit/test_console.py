@@ -27,6 +27,7 @@ from schemas.base import format_instant
 from schemas.curfew import Day
 from schemas.rsa import RsaStatus
 from schemas.sos import SosStatus
+from schemas.topics import LaneName
 
 CONSOLE = Path(__file__).parents[2] / "console"
 MOVES = {
@@ -260,8 +261,8 @@ def process(name: str, minutes_silent: int = 0) -> dict[str, Any]:
         ([process("ingest-bulk@vm:1", 6), process("ingest@vm:2")], ["ingest@vm:2"]),
         ([process("ingest@vm:1", 6), process("ingest-urgent@vm:2")], ["ingest@vm:1", "ingest-urgent@vm:2"]),
         (
-            [process("ingest@vm:1", 6), process("ingest-urgent@vm:2"), process("ingest-bulk@vm:3")],
-            ["ingest-urgent@vm:2", "ingest-bulk@vm:3"],
+            [process("ingest@vm:1", 6), *(process(f"ingest-{lane}@vm:2") for lane in LaneName)],
+            [f"ingest-{lane}@vm:2" for lane in LaneName],
         ),
     ],
 )

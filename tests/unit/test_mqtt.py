@@ -219,6 +219,20 @@ def test_what_was_not_confirmed_is_sent_again_on_the_next_connection() -> None:
     assert (again.packet_id, again.payload, again.duplicate) == (before.packet_id, b"receipt", True)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_the_broker_may_have_kept_of_an_earlier_version_is_unsubscribed(kept: bool) -> None:
+    talk = Conversation("ingest-engine", ["tcu/v1/+/up/engine"], DURABLE_S, given_up=["tcu/v1/+/up/sos"])
+    talk.begin(0)
+    sent(talk)
+    talk.receive(accepted(session_present=kept), 0)
+    *before, subscribe = sent(talk)
+    assert isinstance(subscribe, mqtt5.SubscribePacket)
+    assert [one.patterns for one in before if isinstance(one, mqtt5.UnsubscribePacket)] == [["tcu/v1/+/up/sos"]] * kept
+    talk.receive(mqtt5.UnsubAckPacket(1, [mqtt5.UnsubAckReasonCode.NO_SUBSCRIPTION_EXISTED]).write(), 0)
+    talk.receive(mqtt5.SubAckPacket(subscribe.packet_id, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]).write(), 0)
+    assert talk.ready
+
+
 def test_a_session_that_ends_with_its_connection_sends_nothing_again() -> None:
     talk = begun(session_expiry_s=0, filters=())
     talk.receive(accepted(), 0)

@@ -29,12 +29,12 @@ def test_a_worker_that_stands_by_is_told_so() -> None:
     ("ready", "wanted", "told"),
     [
         (["ingest@vm:1", "api@vm:2"], ["ingest", "api"], []),
-        (["ingest-urgent@vm:1"], ["ingest", "api"], ["ingest-bulk", "api"]),
-        (["ingest-urgent@vm:1", "ingest-bulk@vm:2"], ["ingest"], []),
+        (["ingest-urgent@vm:1"], ["ingest", "api"], ["ingest-engine", "ingest-bulk", "api"]),
+        (["ingest-urgent@vm:1", "ingest-bulk@vm:2", "ingest-engine@vm:3"], ["ingest"], []),
         (["ingest-urgent@vm:1"], ["ingest-urgent"], []),
         (["ingest@vm:1"], ["ingest-bulk"], []),
-        (["ingest-bulk@vm:1"], ["ingest", "ingest-urgent"], ["ingest-urgent"]),
-        ([], ["rules", "ingest"], ["rules", "ingest-urgent", "ingest-bulk"]),
+        (["ingest-bulk@vm:1"], ["ingest", "ingest-urgent"], ["ingest-urgent", "ingest-engine"]),
+        ([], ["rules", "ingest"], ["rules", "ingest-urgent", "ingest-engine", "ingest-bulk"]),
     ],
 )
 def test_a_worker_is_missed_for_each_lane_that_nobody_serves(
@@ -49,6 +49,7 @@ def test_a_worker_is_missed_for_each_lane_that_nobody_serves(
     [
         (tuple(LaneName), "ingest@vm:1"),
         ((LaneName.URGENT,), "ingest-urgent@vm:1"),
+        ((LaneName.ENGINE,), "ingest-engine@vm:1"),
         ((LaneName.BULK,), "ingest-bulk@vm:1"),
     ],
 )
