@@ -57,6 +57,6 @@ class Watch:
 
 def trouble(health: Json) -> str | None:
     """Return why an SOS would not be seen at once, as a key of the texts; None where it would."""
-    if health["systems"]["rules"]["status"] == PartHealth.DOWN:
+    if health["systems"]["rules"]["status"] != PartHealth.OPERATIONAL:  # nobody is there, or nobody leads
         return "live.lost.rules"
     return "live.lost.worker" if health["status"] == Health.DOWN else None

@@ -162,6 +162,7 @@ class Elected:
                 return
         self.leading = True
         log.info("elected")
+        self._beat()  # at once: until then health says that nobody leads
         events.listen(conn, "events_appended")
         while not stopping.is_set():
             self._check_sender()
@@ -193,8 +194,8 @@ class Elected:
             name=f"rules@{socket.gethostname()}:{os.getpid()}",
             started_at=self._started_at,
             beat_at=datetime.now(UTC),
-            ready=True,
-            figures={"leading": self.leading, "events_numbered": self._numbered, "jobs": jobs},
+            ready=self.leading,
+            figures={"standing_by": not self.leading, "events_numbered": self._numbered, "jobs": jobs},
         )
         try:
             with connect(self._url, name="rules-heartbeat", autocommit=True, answer_within_s=PROMPT_WITHIN_S) as conn:

@@ -36,7 +36,7 @@ def quarantine_entry(item: Quarantined) -> wire.QuarantineEntry:
 
 def process_list(found: Sequence[Process], *, now: datetime) -> wire.ProcessList:
     """Return the processes, and the jobs of the one that leads."""
-    leading = [p for p in found if now - p.beat_at < STALE_AFTER and p.figures.get("leading")]
+    leading = [p for p in found if now - p.beat_at < STALE_AFTER and p.kind == "rules" and p.ready]
     jobs = leading[0].figures.get("jobs", {}) if leading else {}
     return wire.ProcessList(
         processes=tuple(_process_entry(process, now=now) for process in found),

@@ -74,7 +74,11 @@ def test_a_stand_by_takes_over_when_the_elected_one_is_killed(
 ) -> None:
     def leads(pid: int) -> bool:
         conn.rollback()
-        return any(p.name.endswith(f":{pid}") and p.figures["leading"] for p in processes.list_all(conn))
+        return any(p.name.endswith(f":{pid}") and p.ready for p in processes.list_all(conn))
+
+    def stands_by(pid: int) -> bool:
+        conn.rollback()
+        return any(p.name.endswith(f":{pid}") and p.figures["standing_by"] for p in processes.list_all(conn))
 
     def numbered() -> bool:
         conn.rollback()
@@ -89,6 +93,7 @@ def test_a_stand_by_takes_over_when_the_elected_one_is_killed(
         events.append(conn, event(1))
         conn.commit()
         wait_until(numbered, wait_s=15)
+        wait_until(lambda: stands_by(stand_by.pid), wait_s=15)
         assert not leads(stand_by.pid)
         sequencer.kill()
         events.append(conn, event(2))

@@ -341,6 +341,7 @@ def health(status: str, rules: str) -> dict[str, Any]:
         (health("DEGRADED", "OPERATIONAL"), None),
         (health("DOWN", "OPERATIONAL"), "live.lost.worker"),
         (health("DOWN", "DOWN"), "live.lost.rules"),
+        (health("DEGRADED", "DEGRADED"), "live.lost.rules"),
         (ApiRefused("not now", status=503), "live.lost.service"),
         (ApiRefused("nobody there"), "live.lost.long"),
         (ApiRefused("too often", status=429), None),
