@@ -25,8 +25,9 @@ from schemas.topics import RECEIPTED, LaneName, Uplink, uplink_topic
 log = structlog.get_logger()
 
 BACKOFF_MAX_S = 2.0
-STEPWISE_MOST = 200
-"""Messages in a batch of what is stored step by step: presses, and everybody at the API, wait for its locks."""
+STEPWISE_MOST = {LaneName.URGENT: 200, LaneName.ENGINE: 25}
+"""Messages in a batch of what is stored step by step. An urgent one holds the incidents' lock, for which everybody at
+the API waits; one of engine events the locks of vehicles that are judged, for which a press of theirs does."""
 STUCK_AFTER_S = 120.0
 IN_HAND_MOST = timedelta(seconds=10)
 """A batch takes milliseconds; one that takes so long waits for a lock, or for a database that hangs."""
@@ -51,8 +52,7 @@ class Lane:
         # In a group each message goes to one, and each member has a session of its own.
         of_own = name if settings.ingest_group is None else f"{name}-{settings.ingest_member}"
         self._session = Session(settings, name=of_own, filters=topics, given_up=others, read_ahead=read_ahead)
-        most = settings.ingest_batch_max
-        self._most = most if name is LaneName.BULK else min(most, STEPWISE_MOST)
+        self._most = min(settings.ingest_batch_max, STEPWISE_MOST.get(name, settings.ingest_batch_max))
         self._known_vins: set[str] = set()
         self._engines: dict[str, EngineSeen] = {}
         self._recent = RecentIds()

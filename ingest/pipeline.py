@@ -99,9 +99,9 @@ def _store_others(
     kinds = {_kind(step) for step, _ in others}
     if kinds & _TAKES_INCIDENT_LOCK:
         incidents.lock(conn)  # first, before any other lock: see db/queries/incidents.sql
+    ids = _claim(conn, others)  # before any vehicle's lock: another lane may hold an id that was used twice
     if kinds & _TOUCHES_COMMANDS:
         curfew.lock_watches(conn, {step.vin for step, _ in others if step.vin is not None})
-    ids = _claim(conn, others)
     return [(step, _apply(conn, step, received, ids, now)) for step, received in others]
 
 
@@ -193,7 +193,8 @@ def _apply(conn: Connection, step: Step, received: Received, ids: _Ids, now: dat
         return _quarantine(conn, effect, received)
     if effect is not None:
         messages.set_cid(conn, vin=step.vin, message_id=step.message_id, kind=str(_kind(step)), cid=effect)
-    ids.taken[key] = str(_kind(step)), effect
+    if _needs_claim(step):
+        ids.taken[key] = str(_kind(step)), effect
     return Outcome(step.vin, _kind(step), step.message_id_text, ReceiptResult.STORED, effect)
 
 

@@ -95,7 +95,9 @@ def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -
             unjudged.append((watch.vin, last_runs, last_at))
         else:
             times = [at for at, _ in seen]
-            _judge(conn, watch.vin, since=min(times), until=max(times), now=now)
+            # A press ends what was driven from then on, however much of that another lane has stored already.
+            until = max(*times, now) if any(runs is None for _, runs in seen) else max(times)
+            _judge(conn, watch.vin, since=min(times), until=until, now=now)
     if unjudged:
         curfew.set_seen(conn, unjudged)
 

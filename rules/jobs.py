@@ -162,8 +162,9 @@ class Elected:
                 return
         self.leading = True
         log.info("elected")
-        self._beat()  # at once: until then health says that nobody leads
         events.listen(conn, "events_appended")
+        self._numbered += events.sequence(conn)
+        self._beat()  # until then health says that nobody leads
         while not stopping.is_set():
             self._check_sender()
             numbered = events.sequence(conn)

@@ -1,6 +1,6 @@
 -- name: claim
 -- Returns the ids that nobody has stored yet; the others are second deliveries. In one order, so that two lanes that take
--- the same ids never wait for each other.
+-- the same ids do not wait for each other in a circle; so they take ids before they lock vehicles, too.
 INSERT INTO received_messages (vin, message_id, kind, received_at)
 SELECT vin, message_id, kind, received_at
 FROM unnest(%(vins)s::text[], %(message_ids)s::uuid[], %(kinds)s::text[], %(received_ats)s::timestamptz[])

@@ -11,7 +11,7 @@ from db.pool import Connection
 from rules import curfew as rule
 from rules.apply import commands
 from rules.apply import curfew_news as news
-from rules.clock import JUDGED_BACK, LATE_AFTER, LATE_MAX
+from rules.clock import AHEAD_MAX, JUDGED_BACK, LATE_AFTER, LATE_MAX
 from rules.curfew import Circumstances, Observation, PolicyVersion, Rule, Violation, Window
 from rules.errors import ConflictError, NotFoundError, StaleError, UnprocessableError
 from rules.spans import Span
@@ -24,6 +24,8 @@ CONSENT = "CURFEW"
 
 _LOOKS_AHEAD = timedelta(hours=25)
 _SETTLES_AFTER = timedelta(seconds=30)
+_LOOKS_BACK = timedelta(minutes=1)
+"""Longer than until the judgement that settles."""
 _INSTANT = timedelta(microseconds=1)
 _WEEKDAYS = {day.value: number for number, day in enumerate(Day)}
 
@@ -150,7 +152,7 @@ def status_of(exception: CurfewException, now: datetime) -> ExceptionStatus:
 
 def announce_exceptions(conn: Connection, begun_or_ended: Iterable[CurfewException], *, now: datetime) -> None:
     """Write an event for each exception whose status no event has told yet, and judge its vehicle."""
-    for exception in begun_or_ended:
+    for exception in sorted(begun_or_ended, key=lambda one: one.vin):  # as all who lock several vehicles do
         status = status_of(exception, now)
         if status.value != exception.announced:
             curfew.set_announced(conn, exception.exception_number, status)
@@ -183,28 +185,33 @@ def judge_due(conn: Connection, vin: str, *, now: datetime) -> None:
 
 def _judge(conn: Connection, watch: Watched, *, since: datetime, until: datetime, now: datetime, settled: bool) -> None:
     vin = watch.vin
+    # Who has waited for the vehicle's lock may come after a later judgement; a clock that is far off is not believed.
+    now = max(now, min(watch.judged_at, now + AHEAD_MAX))
     if watch.unjudged_since is not None and watch.unjudged_until is not None:
         since, until, settled = min(since, watch.unjudged_since), max(until, watch.unjudged_until), False
         watch = replace(watch, unjudged_since=None, unjudged_until=None)
+    # What came since the last sight that was judged is looked at again: another lane may have stored it meanwhile.
+    since = min(since, max(watch.seen_at or since, since - _LOOKS_BACK))
     oldest = since - JUDGED_BACK
-    # Just past the last sight, so that what begins with it is seen. That may be later than `now`: a vehicle's clock may
-    # be up to a minute ahead, and somebody else may have judged while this transaction waited for the vehicle's lock.
-    horizon = max(now, until, watch.seen_at or until) + _INSTANT
+    policies = curfew.policies(conn, vin)
+    actions = policies[-1].actions
+    around = circumstances(conn, vin, policies)
+    # Just past the last sight or press, so that what begins with it is seen. That may be later than `now`: a vehicle's
+    # clock may be up to a minute ahead.
+    horizon = max(now, until, watch.seen_at or until, *(start for start, _ in around.emergencies)) + _INSTANT
     stood, stop = curfew.stretch(conn, vin, since=since, until=until, oldest=oldest, latest=horizon)
     begin, end = stood or oldest, stop or horizon
     seen = curfew.edges(conn, vin, begin=begin, since=since, until=until, end=end)
     seen += curfew.observations(conn, vin, since, until)
     seen += [(at, False) for at in (stood, stop) if at is not None]
     sights = [Observation(at, running) for at, running in seen]
-    policies = curfew.policies(conn, vin)
-    actions = policies[-1].actions
-    around = circumstances(conn, vin, policies)
     found = rule.violations(around, sights, since=begin, now=end)
     _reconcile(conn, vin, found, curfew.violations_between(conn, vin, begin, end), actions=actions, now=now)
     last = max(sights, key=lambda sight: (sight.at, not sight.running), default=None)
     if stop is not None:
         # The engine was seen later than this stretch: what comes for it from now on is no longer the newest.
-        watch = replace(watch, seen_at=max(stop, watch.seen_at or stop))
+        if watch.seen_at is None or stop > watch.seen_at:
+            watch = replace(watch, running=False, seen_at=stop)
     elif last is not None:
         watch = replace(watch, running=last.running, seen_at=last.at)
     ahead = around.restricted(now, now + _LOOKS_AHEAD)

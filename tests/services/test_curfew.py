@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import curfew, events, vehicles, webhooks
+from db import curfew, events, telemetry, vehicles, webhooks
 from db.pool import Connection
+from db.telemetry import EngineRow
 from ingest.inbox import Received
 from ingest.pipeline import store
+from ingest.sights import EngineSeen
 from rules import curfew as rule
 from rules import jobs
 from rules.apply import curfew as apply
@@ -161,6 +163,75 @@ def test_a_judgement_that_was_begun_before_what_another_has_judged_forgets_none_
     ]
 
 
+def unseen(conn: Connection, event: str, when: datetime) -> None:
+    """Store an engine event that was not visible yet to whoever judged last."""
+    row = EngineRow(
+        VIN, uuid4(), when, when, clock_suspect=False, event=event, latitude=None, longitude=None, odometer_km=None
+    )
+    telemetry.store_engine_event(conn, row)
+
+
+def test_a_drive_of_which_the_lane_thought_that_the_engine_went_on_is_found(car: Connection) -> None:
+    """The engine's stop was known from status that waited to be judged, and was judged before the start was stored."""
+
+    def second(number: int) -> datetime:
+        return at("21:10") + timedelta(seconds=number)
+
+    hear(car, engine("START", at("21:00")), now=at("21:00"))
+    hear(car, status("OFF", second(0)), now=second(0))
+    unseen(car, "START", second(1))
+    hear(car, engine("STOP", second(10)), now=second(10), judged=False)
+    hear(car, engine("START", second(20)), now=second(20), judged=False)
+    stored = curfew.violations_between(car, VIN, SET, MONDAY + timedelta(days=9))
+    assert [(v.started_at, v.ended_at) for v in stored] == [
+        (at("21:00"), second(0)), (second(1), second(10)), (second(20), None)
+    ]  # fmt: skip
+
+
+def test_a_stop_that_the_bulk_lane_took_for_no_news_is_seen_by_the_judgement_that_settles(car: Connection) -> None:
+    def second(number: int) -> datetime:
+        return at("21:10") + timedelta(seconds=number)
+
+    engines: dict[str, EngineSeen] = {}
+    for number, (topic, payload) in enumerate(
+        [status("OFF", second(0)), engine("START", second(1)), status("OFF", second(2)), engine("START", second(3))]
+    ):
+        received = Received(topic, payload, second(number))
+        store(car, [received], known_vins=set(), engines=engines, now=second(number))
+    for number in range(4, 40):
+        jobs.judge_curfews(car, second(number))
+    stored = curfew.violations_between(car, VIN, SET, MONDAY + timedelta(days=9))
+    assert [(v.started_at, v.ended_at) for v in stored] == [(second(1), second(2)), (second(3), None)]
+
+
+def test_a_stop_that_a_judgement_meets_makes_the_next_start_news(car: Connection) -> None:
+    hear(car, engine("START", at("21:00")), now=at("21:00"))
+    unseen(car, "STOP", at("21:10"))
+    hear(car, engine("START", at("20:59")), now=at("21:11"), judged=False)
+    hear(car, engine("START", at("21:12")), now=at("21:12"), judged=False)
+    assert found(car) == [("21:00", "21:10", "ENGINE_STOP"), ("21:12", None, None)]
+
+
+def test_a_press_by_a_clock_that_is_ahead_ends_the_violation_once(car: Connection) -> None:
+    ahead = timedelta(seconds=40)
+    hear(car, engine("START", at("21:30")), now=at("21:30"))
+    press = {"messageId": str(uuid4()), "timestamp": format_instant(at("21:31") + ahead)}
+    hear(car, (f"tcu/v1/{VIN}/up/sos", json.dumps(press).encode()), now=at("21:31"))
+    for seconds in range(1, 70):
+        jobs.judge_curfews(car, at("21:31") + timedelta(seconds=seconds))
+    assert found(car) == [("21:30", "21:31", "SOS")]
+    assert announced(car) == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_RESOLVED"]
+
+
+def test_a_judgement_that_comes_late_lowers_no_severity(car: Connection) -> None:
+    hear(car, engine("START", at("21:00")), now=at("21:00"))
+    jobs.judge_curfews(car, at("21:15"))
+    then = at("21:15") - timedelta(milliseconds=100)
+    apply.judge(car, VIN, since=then, until=then, now=then)
+    jobs.judge_curfews(car, at("21:16"))
+    assert announced(car) == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_ESCALATED"]
+
+
 NIGHT = [
     engine("START", at("20:50")),
     status("ON", at("21:05")),
@@ -178,26 +249,41 @@ def test_the_messages_of_a_night_give_the_same_violations_in_any_order(car: Conn
     assert found(car) == [("21:00", "21:20", "ENGINE_STOP"), ("22:30", "22:50", "ENGINE_STOP")]
 
 
+def said(word: str, when: datetime) -> tuple[str, bytes]:
+    if word == "SOS":
+        body = {"messageId": str(uuid4()), "timestamp": format_instant(when)}
+        return f"tcu/v1/{VIN}/up/sos", json.dumps(body).encode()
+    return (engine if word in {"START", "STOP"} else status)(word, when)
+
+
+def forget(conn: Connection) -> None:
+    """Begin anew, with the policy and the consent."""
+    messages = ("vehicle_status", "engine_events", "received_messages")
+    for table in (*messages, "curfew_violations", "sos_timeline", "sos_incidents"):
+        conn.execute(b"DELETE FROM " + table.encode())
+    conn.execute(
+        "UPDATE curfew_watch SET running = false, seen_at = NULL, judged_at = %s, next_at = NULL, quiet_since = NULL,"
+        " unjudged_since = NULL, unjudged_until = NULL",
+        (SET,),
+    )
+
+
 sights = st.lists(
     st.tuples(st.integers(20 * 60, 24 * 60), st.sampled_from(["START", "STOP", "ON", "OFF"])), min_size=1, max_size=7
 )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sights, st.randoms(use_true_random=False))
+@given(sights, st.none() | st.integers(20 * 60, 24 * 60), st.randoms(use_true_random=False))
 def test_any_permutation_and_repetition_gives_what_the_messages_in_order_give(
-    car: Connection, heard: list[tuple[int, str]], random: Random
+    car: Connection, heard: list[tuple[int, str]], pressed: int | None, random: Random
 ) -> None:
     def bodies() -> list[tuple[str, bytes]]:
-        return [
-            (engine if word in {"START", "STOP"} else status)(word, MONDAY + timedelta(minutes=minute))
-            for minute, word in sorted(heard)
-        ]
+        presses = [] if pressed is None else [(pressed, "SOS")]
+        return [said(word, MONDAY + timedelta(minutes=minute)) for minute, word in sorted([*heard, *presses])]
 
     def play(messages: list[tuple[str, bytes]]) -> list[tuple[str, str | None, str | None]]:
-        for table in ("vehicle_status", "engine_events", "received_messages", "curfew_violations"):
-            car.execute(b"DELETE FROM " + table.encode())
-        car.execute("UPDATE curfew_watch SET running = false, seen_at = NULL, next_at = NULL, quiet_since = NULL")
+        forget(car)
         for step, message in enumerate(messages):  # the job comes when it comes, in the end at the latest
             hear(car, message, now=at("24:30") + timedelta(seconds=step), judged=random.random() < 0.3)
         jobs.judge_curfews(car, at("24:31"))
@@ -226,15 +312,13 @@ def test_judged_as_it_happens_or_afterwards_is_the_same(
     messages = [
         (
             MONDAY + timedelta(minutes=minute),
-            (engine if word in {"START", "STOP"} else status)(word, MONDAY + timedelta(minutes=minute)),
+            said(word, MONDAY + timedelta(minutes=minute)),
         )
         for minute, word in sorted(heard)
     ]
 
     def play(*, live: bool) -> list[tuple[str, str | None, str | None]]:
-        for table in ("vehicle_status", "engine_events", "received_messages", "curfew_violations"):
-            car.execute(b"DELETE FROM " + table.encode())
-        car.execute("UPDATE curfew_watch SET running = false, seen_at = NULL, next_at = NULL, quiet_since = NULL")
+        forget(car)
         apply.judge(car, VIN, since=at("17:00"), until=at("17:00"), now=at("17:00"))
         for (when, message), minutes in zip(messages, late_by, strict=False):
             if live:

@@ -8,16 +8,20 @@ from uuid import UUID
 
 import pytest
 
-from db import messages, telemetry
+from db import curfew as db_curfew
+from db import messages, telemetry, vehicles
 from db.messages import Claim
 from db.pool import Connection, connect
 from db.telemetry import StatusRow
 from ingest import lane, pipeline
 from ingest.inbox import Received
-from ingest.pipeline import store
+from ingest.pipeline import Outcome, store
 from ingest.recent import RecentIds
+from rules.apply import curfew
+from schemas.receipt import ReceiptResult
 from schemas.topics import Uplink, uplink_topic
 from stack.server import wait_until
+from tests.faults.fleet import ALL_DAY
 from tests.tcu import Tcu
 
 VIN = "KMHSH81C7LU123456"
@@ -37,6 +41,49 @@ def test_a_press_with_an_id_that_another_kind_has_used_is_raised_once(
         receipts.append(vehicle.receipt_of(used))
     [(cid,)] = conn.execute("SELECT cid FROM sos_incidents").fetchall()
     assert [(receipt["result"], receipt["cid"]) for receipt in receipts] == [("STORED", cid), ("DUPLICATE", cid)]
+
+
+def message(kind: Uplink, now: datetime, **fields: object) -> Received:
+    body = {"messageId": str(FIRST), "timestamp": now.isoformat(), **fields}
+    return Received(uplink_topic(VIN, kind), json.dumps(body).encode(), now)
+
+
+def test_a_press_that_comes_again_beside_a_presence_of_the_same_id_is_the_same_press(conn: Connection) -> None:
+    conn.autocommit = True
+    now = datetime.now(UTC)
+    press = message(Uplink.SOS, now, emergencyType="FIRE")
+    store(conn, [press], known_vins=set(), now=now)
+    _, again = store(conn, [message(Uplink.PRESENCE, now, online=True), press], known_vins=set(), now=now)
+    assert again.result is ReceiptResult.DUPLICATE
+
+
+def test_a_press_and_an_engine_event_with_one_id_do_not_deadlock_in_their_lanes(
+    conn: Connection, database_url: str
+) -> None:
+    """The engine event is claimed and then judged, which takes the vehicle's lock; the press needs both too."""
+    conn.autocommit = True
+    now = datetime.now(UTC)
+    vehicles.register(conn, [VIN])
+    curfew.set_policy(conn, VIN, ALL_DAY, actor="guardian", if_match=None, now=now)
+    outcomes: list[Outcome] = []
+
+    def press() -> None:
+        with connect(database_url, name="tests-urgent", autocommit=True) as urgent:
+            outcomes.extend(store(urgent, [message(Uplink.SOS, now)], known_vins={VIN}, now=now))
+
+    def waits() -> bool:
+        query = "SELECT wait_event_type FROM pg_stat_activity WHERE application_name = 'tests-urgent'"
+        with connect(database_url, name="tests") as watcher:
+            return watcher.execute(query).fetchone() == ("Lock",)
+
+    urgent_lane = Thread(target=press)
+    with conn.transaction():
+        messages.claim(conn, [Claim(VIN, FIRST, Uplink.ENGINE, now)])
+        urgent_lane.start()
+        wait_until(waits, wait_s=15)
+        db_curfew.lock_watch(conn, VIN)
+    urgent_lane.join()
+    assert [outcome.result for outcome in outcomes] == [ReceiptResult.STORED]
 
 
 def claim(conn: Connection, *ids: UUID) -> set[tuple[str, UUID]]:
