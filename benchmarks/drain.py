@@ -19,6 +19,7 @@ from benchmarks.servers import Servers, wait_for
 from db.pool import connect
 from ingest.inbox import Received
 from ingest.pipeline import store
+from schemas.demo import fleet_vin
 from schemas.topics import LaneName
 
 POLICIES = 100_000
@@ -146,27 +147,25 @@ def under_curfews(
         return drain, max(0.0, _wait_judged(url) - drain.last_commit)
 
 
-def add_policies(url: str, window: tuple[str, str]) -> None:
-    """Give 100,000 vehicles, the fleet among them, a policy every night and their drivers' consent, a month ago."""
+def add_policies(url: str, window: tuple[str, str], *, first: int = 1, count: int = POLICIES) -> None:
+    """Give vehicles a policy every night and their drivers' consent, a month ago: 100,000, the fleet among them."""
     since = datetime.now(UTC) - timedelta(days=30)
     days = '["monday","tuesday","wednesday","thursday","friday","saturday","sunday"]'
     windows = f'[{{"days":{days},"start":"{window[0]}","end":"{window[1]}"}}]'
     with connect(url, name="bench") as conn:
-        conn.execute(
-            "INSERT INTO vehicles (vin) SELECT 'KMHFLEET' || lpad(n::text, 9, '0') FROM generate_series(1, %s) n",
-            (POLICIES,),
-        )
+        vins = [fleet_vin(number) for number in range(first, first + count)]
+        conn.execute("INSERT INTO vehicles (vin) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (vins,))
         conn.execute(
             "INSERT INTO curfew_policies (vin, valid_from, set_by, enabled, timezone, windows, actions)"
-            " SELECT vin, %s, 'bench', true, 'UTC', %s::jsonb, '{notification}' FROM vehicles",
-            (since, windows),
+            " SELECT unnest(%s::text[]), %s, 'bench', true, 'UTC', %s::jsonb, '{notification}'",
+            (vins, since, windows),
         )
         conn.execute(
             "INSERT INTO consents (vin, purpose, granted, effective_at, recorded_by)"
-            " SELECT vin, 'CURFEW', true, %s, 'bench' FROM vehicles",
-            (since,),
+            " SELECT unnest(%s::text[]), 'CURFEW', true, %s, 'bench'",
+            (vins, since),
         )
-        conn.execute("INSERT INTO curfew_watch (vin, judged_at) SELECT vin, %s FROM vehicles", (since,))
+        conn.execute("INSERT INTO curfew_watch (vin, judged_at) SELECT unnest(%s::text[]), %s", (vins, since))
     with connect(url, name="bench", autocommit=True) as conn:
         conn.execute("ANALYZE")
 

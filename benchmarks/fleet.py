@@ -87,10 +87,9 @@ def traffic(count: int, *, seed: int, ends_at: datetime) -> Traffic:
     return Traffic(messages, count - duplicates, newest, late, missing, reordered, duplicates)
 
 
-def engine_events(count: int, *, seed: int, ends_at: datetime) -> list[Message]:
+def engine_events(count: int, fleet: list[str], *, seed: int, ends_at: datetime) -> list[Message]:
     """Return so many engine events, the last at `ends_at`: each vehicle starts and stops in turns."""
     random = Random(seed)
-    fleet = vins()
     messages = []
     for number in range(count):
         round_, vehicle = divmod(number, len(fleet))

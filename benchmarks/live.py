@@ -12,7 +12,7 @@ from threading import Event, Thread
 import psycopg
 
 from benchmarks import fleet
-from benchmarks.drain import DRAINED_WITHIN_S, Say
+from benchmarks.drain import DRAINED_WITHIN_S, Say, add_policies
 from benchmarks.measure import commits, peak_mib, percentile
 from benchmarks.report import TIMES, Figure
 from benchmarks.servers import TOKENS, Servers, wait_for, wait_ready
@@ -29,8 +29,10 @@ ALONE_S = 8
 BACKLOGS = 3
 MORE = 2
 """A backlog of twice the messages: 200,000 of 100,000."""
-FEWER = 4
-"""A backlog of engine events, which are stored one by one: 25,000 of 100,000."""
+FEWER = 10
+"""A backlog of engine events, which are stored and judged one by one: 10,000 of 100,000."""
+VINS_EACH = 1000
+ROUND_THE_CLOCK = ("00:00", "00:00")
 STREAM = "/api/v1/safety/sos/events"
 
 
@@ -85,12 +87,13 @@ def run(parts: Servers, say: Say, *, messages: int, seed: int) -> list[Figure]:
             figures += _sos_figures(f"at {STATUS_PER_S:,} messages/s", beside, stream)
             figures.append(Figure("peak memory of the worker for status, live", peak_mib(bulk.pid), "MiB"))
             figures.append(Figure("peak memory of the worker for presses, live", peak_mib(urgent.pid), "MiB"))
-        first_vins = iter(range(3001, 100_000, 1000))
+        first_vins = iter(range(3001, 100_000, VINS_EACH))
         for lane, table, count in (
             (LaneName.BULK, "vehicle_status", MORE * messages),
             (LaneName.ENGINE, "engine_events", messages // FEWER),
         ):
-            of = f"{count:,} {lane.kinds[0]} messages drain"
+            what = "status messages" if lane is LaneName.BULK else "engine events inside a curfew"
+            of = f"{count:,} {what} drain"
             during, stream = Presses(), dict[str, float]()
             for number in range(BACKLOGS):
                 say(f"SOS while {of}, {number + 1} of {BACKLOGS}")
@@ -120,8 +123,10 @@ def _beside_drain(
     if lane is LaneName.BULK:
         backlog = fleet.traffic(count, seed=seed, ends_at=now)
         messages, rows = backlog.messages, backlog.rows
-    else:
-        messages, rows = fleet.engine_events(count, seed=seed, ends_at=now), count
+    else:  # of vehicles that may never drive: each event is judged; they press, too
+        add_policies(url, ROUND_THE_CLOCK, first=first_vin, count=VINS_EACH)
+        restricted = [fleet_vin(first_vin + number) for number in range(VINS_EACH)]
+        messages, rows = fleet.engine_events(count, restricted, seed=seed, ends_at=now), count
     parts.queue(parts.session_id(lane), messages, kind=lane.kinds[0])
     parts.checkpoint()
     before, since = _rows(url, table), time.time()
