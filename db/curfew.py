@@ -269,7 +269,7 @@ def observations(conn: Connection, vin: str, since: datetime, until: datetime) -
 def edges(
     conn: Connection, vin: str, *, begin: datetime, since: datetime, until: datetime, end: datetime
 ) -> list[tuple[datetime, bool]]:
-    """Return the first sights of the engine within (begin, since) and within (until, end], and the last of all.
+    """Return the first and the last sights of the engine within (begin, since) and within (until, end].
 
     Where it was not seen standing within either, these show what it did there; as (when, whether it ran), in no order.
     """
@@ -284,6 +284,12 @@ def stretch(
     values = {"vin": vin, "since": since, "until": until, "oldest": oldest, "latest": latest}
     rows = conn.execute(_SQL["stretch"], values).fetchall()
     return rows[0][0], rows[0][1]
+
+
+def newest_sight(conn: Connection, vin: str, *, latest: datetime) -> datetime | None:
+    """Return when the engine was last seen, running or not, up to an instant; None where it never was."""
+    row = conn.execute(_SQL["newest_sight"], {"vin": vin, "latest": latest}).fetchone()
+    return None if row is None else row[0]
 
 
 def place_near(conn: Connection, vin: str, at: datetime) -> tuple[float, float] | None:

@@ -71,7 +71,9 @@ def note_status(conn: Connection, rows: Iterable[StatusRow], engines: dict[str, 
     if seen:
         curfew.note_seen(conn, list(seen.values()), now=now)
     for one in seen.values():
-        engines[one.vin] = EngineSeen(one.last_runs, one.last_at, now + _ASKED_AGAIN_AFTER)
+        known = engines.get(one.vin)
+        if known is None or known.at <= one.last_at:  # what comes late is not how the engine goes on
+            engines[one.vin] = EngineSeen(one.last_runs, one.last_at, now + _ASKED_AGAIN_AFTER)
 
 
 def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -> None:

@@ -129,14 +129,22 @@ WHERE running IS DISTINCT FROM running_before OR is_last
 ORDER BY occurred_at;
 
 -- name: edges
--- Of engine events and of status: the first sight of the engine within (begin, since), the first within (until, end], and
--- the last within (begin, end]. Each by its index: however long the engine ran between them, nothing there is read.
+-- What engine events and status first and last showed within (begin, since), and within (until, end]. Each by its index:
+-- however long the engine ran between them, nothing there is read. Not of what lies between: two sights of one instant are
+-- one there (observations), and the wrong one of them would count again here.
 (SELECT occurred_at, event = 'START' AS running FROM engine_events
  WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at < %(since)s ORDER BY occurred_at LIMIT 1)
 UNION ALL
 (SELECT occurred_at, engine_status IS DISTINCT FROM 'OFF' FROM vehicle_status
  WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at < %(since)s
    AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at LIMIT 1)
+UNION ALL
+(SELECT occurred_at, event = 'START' AS running FROM engine_events
+ WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at < %(since)s ORDER BY occurred_at DESC LIMIT 1)
+UNION ALL
+(SELECT occurred_at, engine_status IS DISTINCT FROM 'OFF' FROM vehicle_status
+ WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at < %(since)s
+   AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at DESC LIMIT 1)
 UNION ALL
 (SELECT occurred_at, event = 'START' AS running FROM engine_events
  WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(end)s ORDER BY occurred_at LIMIT 1)
@@ -146,10 +154,10 @@ UNION ALL
    AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at LIMIT 1)
 UNION ALL
 (SELECT occurred_at, event = 'START' AS running FROM engine_events
- WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at <= %(end)s ORDER BY occurred_at DESC LIMIT 1)
+ WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(end)s ORDER BY occurred_at DESC LIMIT 1)
 UNION ALL
 (SELECT occurred_at, engine_status IS DISTINCT FROM 'OFF' FROM vehicle_status
- WHERE vin = %(vin)s AND occurred_at > %(begin)s AND occurred_at <= %(end)s
+ WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(end)s
    AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at DESC LIMIT 1);
 
 -- name: stretch
@@ -169,6 +177,13 @@ SELECT
         (SELECT occurred_at FROM vehicle_status
          WHERE vin = %(vin)s AND occurred_at > %(until)s AND occurred_at <= %(latest)s AND engine_status = 'OFF'
          ORDER BY occurred_at LIMIT 1));
+
+-- name: newest_sight
+SELECT greatest(
+    (SELECT occurred_at FROM engine_events WHERE vin = %(vin)s AND occurred_at <= %(latest)s
+     ORDER BY occurred_at DESC LIMIT 1),
+    (SELECT occurred_at FROM vehicle_status WHERE vin = %(vin)s AND occurred_at <= %(latest)s
+       AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at DESC LIMIT 1));
 
 -- name: place_near
 -- Where the vehicle was when it was last seen up to an instant; nowhere where its places are withheld.

@@ -25,7 +25,6 @@ CONSENT = "CURFEW"
 _LOOKS_AHEAD = timedelta(hours=25)
 _SETTLES_AFTER = timedelta(seconds=30)
 _LOOKS_BACK = timedelta(minutes=1)
-"""Longer than until the judgement that settles."""
 _INSTANT = timedelta(microseconds=1)
 _WEEKDAYS = {day.value: number for number, day in enumerate(Day)}
 
@@ -178,9 +177,15 @@ def judge_due(conn: Connection, vin: str, *, now: datetime) -> None:
     One that somebody else has judged since it was found due is left alone.
     """
     watch = curfew.lock_watch(conn, vin)
-    if watch is not None and watch.next_at is not None and watch.next_at <= now:
-        since, until = watch.unjudged_since or now, watch.unjudged_until or now
-        _judge(conn, watch, since=since, until=until, now=now, settled=True)
+    if watch is None or watch.next_at is None or watch.next_at > now:
+        return
+    since, until = watch.unjudged_since, watch.unjudged_until
+    if since is None or until is None:
+        # All that came since the last sight that was judged: another lane may have stored it meanwhile, or have taken
+        # it for no news; the vehicle's clock may be up to a minute ahead, or behind.
+        newest = curfew.newest_sight(conn, vin, latest=max(now, watch.seen_at or now) + AHEAD_MAX)
+        since, until = min(now, watch.seen_at or now), max(now, newest or now)
+    _judge(conn, watch, since=since, until=until, now=now, settled=True)
 
 
 def _judge(conn: Connection, watch: Watched, *, since: datetime, until: datetime, now: datetime, settled: bool) -> None:
@@ -190,7 +195,7 @@ def _judge(conn: Connection, watch: Watched, *, since: datetime, until: datetime
     if watch.unjudged_since is not None and watch.unjudged_until is not None:
         since, until, settled = min(since, watch.unjudged_since), max(until, watch.unjudged_until), False
         watch = replace(watch, unjudged_since=None, unjudged_until=None)
-    # What came since the last sight that was judged is looked at again: another lane may have stored it meanwhile.
+    # A little of what came before, too, if that is not judged yet: as above, and nobody may look again for a while.
     since = min(since, max(watch.seen_at or since, since - _LOOKS_BACK))
     oldest = since - JUDGED_BACK
     policies = curfew.policies(conn, vin)

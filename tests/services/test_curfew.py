@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -331,6 +332,51 @@ def test_judged_as_it_happens_or_afterwards_is_the_same(
         return found(car)
 
     assert play(live=True) == play(live=False)
+
+
+FOUND_WRONG_ONCE = (764, 1968, 3093)
+
+
+def test_soon_after_the_last_message_all_is_judged_whatever_came_when(car: Connection) -> None:
+    """Sights seconds apart, some 100 s late, by a clock that may be ahead: what two lanes and a job make of them."""
+    fresh = Random()
+    for seed in (*FOUND_WRONG_ONCE, *(fresh.randrange(10**9) for _ in range(30))):
+        forget(car)
+        stored, expected, arrivals = judged_live(car, Random(seed))
+        assert stored == expected, f"seed {seed}: {arrivals}"
+
+
+def judged_live(conn: Connection, rng: Random) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return the violations that are stored in the end, those of all sights at once, and (arrival, sight, word)."""
+
+    def second(number: float) -> datetime:
+        return at("21:10") + timedelta(seconds=number)
+
+    ahead = timedelta(seconds=rng.choice([0, 0, 0, 5, 20, 50]))
+    kinds = [["START", "STOP"], ["START", "STOP", "ON", "OFF"], ["START", "STOP", "ON", "ON", "OFF"], ["ON", "OFF"]]
+    words = rng.choice(kinds)
+    span = rng.choice([10, 40, 120, 400])
+    arrivals = []
+    for _ in range(rng.randint(2, 14)):
+        seen = rng.randrange(span)
+        late_s = rng.choice([0, 0, 0, 0, 0.3, 1, 3, rng.choice([10, 40, 100])])
+        arrivals.append((seen + late_s, seen, rng.choice(words)))
+    every_s, next_s = rng.choice([0.5, 1, 2]), 0.3
+    arrivals.sort(key=lambda one: one[0])
+    engines: dict[str, EngineSeen] = {}
+    for arrival, seen, word in arrivals:
+        while next_s < arrival:
+            jobs.judge_curfews(conn, second(next_s))
+            next_s += every_s
+        received = Received(*said(word, second(seen) + ahead), second(arrival))
+        store(conn, [received], known_vins=set(), engines=engines, now=second(arrival))
+    for after_s in range(0, 130, 2):
+        jobs.judge_curfews(conn, second(next_s + after_s))
+    sights = [Observation(second(seen) + ahead, word in {"START", "ON"}) for _, seen, word in arrivals]
+    around = apply.circumstances(conn, VIN, curfew.policies(conn, VIN))
+    expected = rule.violations(around, sights, since=MONDAY, now=second(next_s + 130))
+    stored = curfew.violations_between(conn, VIN, SET, MONDAY + timedelta(days=9))
+    return [(v.started_at, v.ended_at) for v in stored], [(v.started_at, v.ended_at) for v in expected], arrivals
 
 
 def exception(start: str, end: str, reason: str = "school") -> CurfewExceptionRequest:
