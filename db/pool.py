@@ -21,6 +21,9 @@ PROMPT_WITHIN_S = 12
 _GRACE_S = 3
 """What the answer may need longer than the statement; then the connection is taken for hung."""
 _CHECK_WITHIN_S = 2
+_TRIES_AGAIN_FOR_S = 2
+"""Then the pool leaves it to the next request to try anew. It would try ever more seldom otherwise (1, 2, 4 … 128 s
+later), and after an outage of two minutes have no connection for two more."""
 # A client that dies inside a transaction must not hold the incidents' lock for long, nor one that has given up.
 _SESSION = " ".join(
     f"-c {setting}"
@@ -89,6 +92,7 @@ def open_pool(url: str, *, name: str, max_size: int) -> Pool:
         min_size=2,
         max_size=max_size,
         timeout=5,
+        reconnect_timeout=_TRIES_AGAIN_FOR_S,
         check=_check,
         open=False,
         name=name,

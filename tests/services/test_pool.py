@@ -5,10 +5,14 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg_pool import PoolTimeout
 
 from db.pool import Connection, connect, open_pool
 from stack.postgres import Postgres
 from tests.faults.proxy import Proxy
+
+OUTAGE_S = 7.8
+"""psycopg's pool tries again after 1, 3, 7 and 15 s by itself: the next request would wait longer than its 5 s."""
 
 
 @pytest.fixture
@@ -77,3 +81,20 @@ def test_a_pool_passes_over_connections_that_hang(way: Proxy, far_url: str) -> N
         with pool.connection(timeout=10) as conn:
             assert conn.execute("SELECT 7").fetchone() == (7,)
         assert time.monotonic() - began_s < 8
+
+
+def test_after_an_outage_the_next_request_has_a_connection(postgres_server: Postgres, database_url: str) -> None:
+    """However long it lasted: a pool that tries again ever more seldom would let it wait as long once more."""
+    name = database_url.rpartition("/")[2]
+    with open_pool(database_url, name="tests", max_size=2) as pool:
+        pool.wait()
+        with connect(postgres_server.url, name="tests", autocommit=True) as admin:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            until_s = time.monotonic() + OUTAGE_S
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            with pytest.raises(PoolTimeout), pool.connection():
+                pass
+            time.sleep(max(0.0, until_s - time.monotonic()))
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        with pool.connection() as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
