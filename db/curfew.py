@@ -230,6 +230,11 @@ def note_seen(conn: Connection, seen: Sequence[StatusSeen], *, now: datetime) ->
     conn.execute(_SQL["note_seen"], values)
 
 
+def leave_to_job(conn: Connection, vin: str, *, since: datetime, until: datetime, now: datetime) -> None:
+    """Let `due` name a watched vehicle at once, to be judged over this time too."""
+    conn.execute(_SQL["leave_to_job"], {"vin": vin, "since": since, "until": until, "now": now})
+
+
 def lock_watches(conn: Connection, vins: Iterable[str]) -> None:
     """Keep others from judging these vehicles, and from touching their commands, until the caller's commit."""
     conn.execute(_SQL["lock_watches"], {"vins": list(vins)})
@@ -286,9 +291,9 @@ def stretch(
     return rows[0][0], rows[0][1]
 
 
-def newest_sight(conn: Connection, vin: str, *, latest: datetime) -> datetime | None:
-    """Return when the engine was last seen, running or not, up to an instant; None where it never was."""
-    row = conn.execute(_SQL["newest_sight"], {"vin": vin, "latest": latest}).fetchone()
+def newest_sight(conn: Connection, vin: str, *, after: datetime, latest: datetime) -> datetime | None:
+    """Return when the engine was last seen within (after, latest], running or not; None where it was not."""
+    row = conn.execute(_SQL["newest_sight"], {"vin": vin, "after": after, "latest": latest}).fetchone()
     return None if row is None else row[0]
 
 

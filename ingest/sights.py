@@ -13,6 +13,7 @@ from db.pool import Connection
 from db.telemetry import StatusRow
 from ingest import metrics
 from rules.apply.curfew import judge
+from rules.clock import LATE_AFTER
 from schemas.vehicle import EngineStatus
 
 log = structlog.get_logger()
@@ -23,6 +24,9 @@ Sight = tuple[str, datetime, bool | None]
 
 _ASKED_AGAIN_AFTER = timedelta(seconds=5)
 """Well below the time after which an engine event is judged once more (rules/apply/curfew.py)."""
+
+_WITHOUT_A_GAP = timedelta(seconds=15)
+"""Between two sights of an engine that goes on; with more between them, it may have been driven there."""
 
 _RUNS: dict[str, bool] = {EngineStatus.ON: True, EngineStatus.CRANKING: True, EngineStatus.OFF: False}
 
@@ -56,7 +60,8 @@ def note_status(conn: Connection, rows: Iterable[StatusRow], engines: dict[str, 
             continue
         vin, at = row.vin, row.occurred_at
         known = engines.get(vin)
-        if known is not None and known.runs is runs and known.at < at and now < known.until:
+        goes_on = known is not None and known.runs is runs and known.at < at <= known.at + _WITHOUT_A_GAP
+        if known is not None and goes_on and now < known.until:
             known.at = at
             continue
         one = seen.get(vin)
@@ -97,9 +102,13 @@ def judge_curfews(conn: Connection, sights: Iterable[Sight], *, now: datetime) -
             unjudged.append((watch.vin, last_runs, last_at))
         else:
             times = [at for at, _ in seen]
-            # A press ends what was driven from then on, however much of that another lane has stored already.
-            until = max(*times, now) if any(runs is None for _, runs in seen) else max(times)
-            _judge(conn, watch.vin, since=min(times), until=until, now=now)
+            # A press ends what was driven from then on, however much of that another lane has stored already. Of one
+            # that comes late that may be a week: a job reads it, for whoever presses meanwhile waits for this lane.
+            pressed = any(runs is None for _, runs in seen)
+            if pressed and now - min(times) > LATE_AFTER:
+                curfew.leave_to_job(conn, watch.vin, since=min(times), until=max(*times, now), now=now)
+            else:
+                _judge(conn, watch.vin, since=min(times), until=max(*times, now) if pressed else max(times), now=now)
     if unjudged:
         curfew.set_seen(conn, unjudged)
 

@@ -85,6 +85,11 @@ UPDATE curfew_watch AS w SET
     next_at = CASE WHEN news.quiet THEN w.next_at ELSE least(w.next_at, %(now)s) END
 FROM news WHERE w.vin = news.vin;
 
+-- name: leave_to_job
+UPDATE curfew_watch SET unjudged_since = least(unjudged_since, %(since)s),
+    unjudged_until = greatest(unjudged_until, %(until)s), next_at = least(next_at, %(now)s)
+WHERE vin = %(vin)s;
+
 -- name: lock_watches
 -- Before the commands of these vehicles, and in one order: a judgement takes both in that order too.
 SELECT vin FROM curfew_watch WHERE vin = ANY(%(vins)s) ORDER BY vin FOR UPDATE;
@@ -180,9 +185,10 @@ SELECT
 
 -- name: newest_sight
 SELECT greatest(
-    (SELECT occurred_at FROM engine_events WHERE vin = %(vin)s AND occurred_at <= %(latest)s
-     ORDER BY occurred_at DESC LIMIT 1),
-    (SELECT occurred_at FROM vehicle_status WHERE vin = %(vin)s AND occurred_at <= %(latest)s
+    (SELECT occurred_at FROM engine_events
+     WHERE vin = %(vin)s AND occurred_at > %(after)s AND occurred_at <= %(latest)s ORDER BY occurred_at DESC LIMIT 1),
+    (SELECT occurred_at FROM vehicle_status
+     WHERE vin = %(vin)s AND occurred_at > %(after)s AND occurred_at <= %(latest)s
        AND (engine_status IN ('ON', 'CRANKING', 'OFF') OR speed_kph > 0) ORDER BY occurred_at DESC LIMIT 1));
 
 -- name: place_near

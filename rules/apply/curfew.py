@@ -181,10 +181,13 @@ def judge_due(conn: Connection, vin: str, *, now: datetime) -> None:
         return
     since, until = watch.unjudged_since, watch.unjudged_until
     if since is None or until is None:
-        # All that came since the last sight that was judged: another lane may have stored it meanwhile, or have taken
-        # it for no news; the vehicle's clock may be up to a minute ahead, or behind.
-        newest = curfew.newest_sight(conn, vin, latest=max(now, watch.seen_at or now) + AHEAD_MAX)
-        since, until = min(now, watch.seen_at or now), max(now, newest or now)
+        since = until = now
+        if watch.next_at <= watch.judged_at + _SETTLES_AFTER:
+            # All that came since the last sight that was judged: another lane may have stored it meanwhile, or have
+            # taken it for no news; the vehicle's clock may be up to a minute ahead, or behind.
+            since = max(min(watch.seen_at or now, now - _LOOKS_BACK), now - LATE_MAX)
+            latest = max(now, watch.seen_at or now) + AHEAD_MAX
+            until = curfew.newest_sight(conn, vin, after=now, latest=latest) or now
     _judge(conn, watch, since=since, until=until, now=now, settled=True)
 
 
@@ -195,8 +198,9 @@ def _judge(conn: Connection, watch: Watched, *, since: datetime, until: datetime
     if watch.unjudged_since is not None and watch.unjudged_until is not None:
         since, until, settled = min(since, watch.unjudged_since), max(until, watch.unjudged_until), False
         watch = replace(watch, unjudged_since=None, unjudged_until=None)
-    # A little of what came before, too, if that is not judged yet: as above, and nobody may look again for a while.
-    since = min(since, max(watch.seen_at or since, since - _LOOKS_BACK))
+    # A little of what came before, too, where that may not have been judged: it was stored meanwhile, or was no news.
+    # Nothing older than a week: what it was judged by may be forgotten.
+    since = min(since, max(watch.seen_at or since, since - _LOOKS_BACK, now - LATE_MAX))
     oldest = since - JUDGED_BACK
     policies = curfew.policies(conn, vin)
     actions = policies[-1].actions

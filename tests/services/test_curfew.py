@@ -19,6 +19,7 @@ from ingest.pipeline import store
 from ingest.sights import EngineSeen
 from rules import curfew as rule
 from rules import jobs
+from rules import retention as rules_retention
 from rules.apply import curfew as apply
 from rules.apply import sos as apply_sos
 from rules.curfew import Observation
@@ -222,6 +223,66 @@ def test_a_press_by_a_clock_that_is_ahead_ends_the_violation_once(car: Connectio
         jobs.judge_curfews(car, at("21:31") + timedelta(seconds=seconds))
     assert found(car) == [("21:30", "21:31", "SOS")]
     assert announced(car) == ["CURFEW_VIOLATION", "CURFEW_VIOLATION_RESOLVED"]
+
+
+def judge_whenever_due(conn: Connection, since: datetime, until: datetime) -> None:
+    """Let the job run whenever it has something to do."""
+    now = since
+    while now < until:
+        jobs.judge_curfews(conn, now)
+        row = conn.execute("SELECT next_at FROM curfew_watch").fetchone()
+        assert row is not None
+        now = max(row[0], now + timedelta(seconds=1))
+
+
+def test_what_a_violation_was_judged_by_may_be_forgotten(car: Connection, owner: Connection) -> None:
+    hear(car, engine("START", at("21:30")), engine("STOP", at("22:15")), now=at("22:15"))
+    silent_until = at("22:15") + timedelta(days=rules_retention.TELEMETRY_LEAST.days)
+    judge_whenever_due(car, at("22:15"), silent_until)
+    for table in ("engine_events", "vehicle_status"):
+        owner.execute(b"DELETE FROM " + table.encode())
+    owner.commit()
+    judge_whenever_due(car, silent_until, silent_until + timedelta(days=3))
+    assert found(car) == [("21:30", "22:15", "ENGINE_STOP")]
+
+
+def test_consent_that_is_withdrawn_for_a_month_ago_leaves_what_is_older_than_a_week(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), engine("STOP", at("22:15")), now=at("22:15"))
+    now = at("22:15") + timedelta(days=30)
+    judge_whenever_due(car, at("22:15"), now)
+    apply.record_consent(car, VIN, granted=False, actor="driver", at=at("20:00"), now=now)
+    judge_whenever_due(car, now, now + timedelta(days=2))
+    assert found(car) == [("21:30", "22:15", "ENGINE_STOP")]
+
+
+@pytest.mark.parametrize("judged_between", [True, False])
+def test_late_status_of_which_some_say_the_same_ends_what_was_driven_between(
+    car: Connection, judged_between: bool
+) -> None:
+    """The lane remembers how it last saw the engine, and asks for no more of it for some seconds."""
+    engines: dict[str, EngineSeen] = {}
+    told = [engine("START", at("21:11")), engine("START", at("21:20"))]
+    late = [status("OFF", at("21:10")), status("OFF", at("21:12"))]
+    messages = [*told, *late] if judged_between else [late[0], told[0], late[1], told[1]]
+    now = at("21:40")
+    for number, (topic, payload) in enumerate(messages):
+        if judged_between and number == len(told):
+            judge_whenever_due(car, now, now + timedelta(minutes=2))
+            now += timedelta(minutes=2)
+        store(car, [Received(topic, payload, now)], known_vins=set(), engines=engines, now=now)
+        jobs.judge_curfews(car, now)
+        now += timedelta(seconds=1)
+    judge_whenever_due(car, now, now + timedelta(minutes=2))
+    assert found(car) == [("21:11", "21:12", "ENGINE_STOP"), ("21:20", None, None)]
+
+
+def test_a_press_that_comes_days_late_is_judged_by_the_job_and_excuses_what_came_since(car: Connection) -> None:
+    hear(car, engine("START", at("21:30")), engine("STOP", at("22:15")), now=at("22:15"))
+    now = at("22:15") + timedelta(days=6)
+    hear(car, said("SOS", at("21:00")), now=now, judged=False)
+    assert found(car) == [("21:30", "22:15", "ENGINE_STOP")]
+    jobs.judge_curfews(car, now)
+    assert found(car) == []
 
 
 def test_a_judgement_that_comes_late_lowers_no_severity(car: Connection) -> None:
