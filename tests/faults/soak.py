@@ -35,9 +35,13 @@ QUIET_S = (2.0, 10.0)
 
 
 def turns(product: Stand, rng: Random, *, seconds: float, away_s: float) -> Iterator[Turn]:
-    """Give first the database away for long, then every other fault in turn, shuffled anew each time, until the end."""
+    """Give first the database away for long, and again, then every other fault in turn, shuffled anew each time.
+
+    A quarter as long the second time: who tries again ever more seldom may have given up after the first.
+    """
     ends_s = time.monotonic() + seconds
     yield Turn(faults.database_away, (away_s, away_s))
+    yield Turn(faults.database_away, (away_s / 4, away_s / 4))
     disks = all(disk.why_not is None for disk in (product.database_disk, product.broker_disk))
     known = [*mix.KILLS, *mix.FREEZES, *mix.ABUSES, *(mix.DISKS if disks else ())]
     while True:
