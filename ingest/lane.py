@@ -25,7 +25,7 @@ from schemas.topics import RECEIPTED, LaneName, Uplink, uplink_topic
 log = structlog.get_logger()
 
 BACKOFF_MAX_S = 2.0
-STEPWISE_MOST = {LaneName.URGENT: 200, LaneName.ENGINE: 50}
+STEPWISE_MOST = {LaneName.URGENT: 200, LaneName.ENGINE: 25}
 """Messages in a batch of what is stored step by step. An urgent one holds the incidents' lock, for which everybody at
 the API waits; one of engine events the locks of vehicles that are judged, for which a press of theirs does."""
 STUCK_AFTER_S = 120.0
