@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from schemas.base import format_instant, parse_instant
 from schemas.command import CommandType
 from schemas.curfew import CurfewAction
+from schemas.topics import Uplink
 from schemas.vehicle import EngineEvent
-from simulator import curfew_checks, guardian, messages
+from simulator import curfew_checks, drives, guardian, messages
 from simulator.curfew_parts import command, curfew_set, send_engine, settled, stand
 from simulator.stage import RECEIPT_S, Stage, StoryFailed, Verb, expect
 
@@ -95,9 +96,12 @@ async def _parked_out_of_coverage(stage: Stage) -> set[str]:
 
 
 async def _reports_parked(stage: Stage) -> None:
-    stage.tcu.report(messages.status(stage.rng, stage.parked, stage.tcu.now()))
+    parked = messages.status(stage.rng, stage.parked, stage.tcu.now())
+    stage.tcu.report(parked)
     await settled(stage)
     stage.tell(Verb.SENT, "status OFF, PARK, 0 km/h")
+    # No block without a fresh status: the broker may have it before the curfew is set, and the backend just after.
+    await drives.in_telemetry(stage.api, stage.tcu.vin, [(Uplink.STATUS, parked)], within_s=RECEIPT_S)
 
 
 async def _drives(stage: Stage, *, violations: int) -> None:
