@@ -42,6 +42,12 @@ def is_ready(database_url: str, name: str, pid: int | None = None, *, ready: boo
         )
 
 
+def stands_by(database_url: str, pid: int) -> bool:
+    """Tell whether this process has reported last that it serves nothing, as others do."""
+    with connect(database_url, name="tests") as conn:
+        return any(p.name.endswith(f":{pid}") and p.figures["standing_by"] for p in processes.list_all(conn))
+
+
 def worker_environment(broker: Broker, pki_dir: Path, database_url: str) -> dict[str, str]:
     """Return what the worker reads."""
     credentials, intruder = pki.issue_service(pki_dir, "ingest"), pki.issue_service(pki_dir, "acl-proof")

@@ -14,7 +14,7 @@ from db import events, processes, retention
 from db.events import NewEvent
 from db.pool import Connection, connect
 from stack.server import Server, wait_until
-from tests.processes import product_process
+from tests.processes import product_process, stands_by
 
 WRITERS = 8
 EVENTS_EACH = 60
@@ -76,10 +76,6 @@ def test_a_stand_by_takes_over_when_the_elected_one_is_killed(
         conn.rollback()
         return any(p.name.endswith(f":{pid}") and p.ready for p in processes.list_all(conn))
 
-    def stands_by(pid: int) -> bool:
-        conn.rollback()
-        return any(p.name.endswith(f":{pid}") and p.figures["standing_by"] for p in processes.list_all(conn))
-
     def numbered() -> bool:
         conn.rollback()
         return conn.execute("SELECT count(*) FROM events WHERE sequence IS NULL").fetchone() == (0,)
@@ -93,7 +89,7 @@ def test_a_stand_by_takes_over_when_the_elected_one_is_killed(
         events.append(conn, event(1))
         conn.commit()
         wait_until(numbered, wait_s=15)
-        wait_until(lambda: stands_by(stand_by.pid), wait_s=15)
+        wait_until(lambda: stands_by(database_url, stand_by.pid), wait_s=15)
         assert not leads(stand_by.pid)
         sequencer.kill()
         events.append(conn, event(2))
