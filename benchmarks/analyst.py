@@ -10,7 +10,7 @@ from threading import Event, Thread
 import psycopg
 from psycopg.errors import QueryCanceled
 
-from benchmarks import cookbook, fleet
+from benchmarks import cookbook, fleet, live
 from benchmarks.drain import Say, product
 from benchmarks.measure import ratio
 from benchmarks.report import TIMES, Figure
@@ -47,7 +47,7 @@ def run(parts: Servers, say: Say, *, rows: int) -> list[Figure]:
 
 
 def beside(parts: Servers, say: Say, *, messages: int, seed: int, rounds: int, rows: int) -> list[Figure]:
-    """Drain a backlog alone and beside an analyst's query over everything, in turns."""
+    """Drain a backlog alone and beside an analyst's query over everything, in turns; then press SOS so."""
     past = parts.new_database()
     say(f"filling {rows:,} rows")
     figures = [Figure("status messages that are asked", _fill(past, rows), "")]
@@ -63,6 +63,7 @@ def beside(parts: Servers, say: Say, *, messages: int, seed: int, rounds: int, r
         with _asking(asked) as found:
             beside.append(_drain(parts, backlog))
         times += found
+    presses = live.beside(parts, say, past, "beside a query over everything", lambda: _asking(asked), seed=seed)
     parts.drop_database(past)
     each = tuple(a / b for a, b in zip(beside, alone, strict=True))
     return [
@@ -71,6 +72,7 @@ def beside(parts: Servers, say: Say, *, messages: int, seed: int, rounds: int, r
         Figure("ingestion beside a query over everything", median(beside), "messages/s", tuple(beside)),
         Figure("beside / alone", ratio(beside, alone), TIMES, each, bar=SLOWEST),
         Figure("queries over everything that ended meanwhile", len(times), ""),
+        *presses,
     ]
 
 

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -32,6 +32,8 @@ MORE = 2
 FEWER = 10
 """A backlog of engine events, which are stored and judged one by one: 10,000 of 100,000."""
 VINS_EACH = 1000
+FIRST_UNKNOWN = 50_000
+"""Vehicles that the sample does not have: their first press raises an incident."""
 ROUND_THE_CLOCK = ("00:00", "00:00")
 STREAM = "/api/v1/safety/sos/events"
 
@@ -111,6 +113,36 @@ def run(parts: Servers, say: Say, *, messages: int, seed: int) -> list[Figure]:
                     TIMES,
                 )
             )
+    parts.forget_workers()
+    return figures
+
+
+def beside(
+    parts: Servers, say: Say, url: str, what: str, work: Callable[[], AbstractContextManager[object]], *, seed: int
+) -> list[Figure]:
+    """Measure SOS alone and beside some work that is named so, on a database that may hold anything."""
+    figures: list[Figure] = []
+    random = Random(seed)
+    with (
+        parts.rules(url),
+        parts.api(url) as port,
+        parts.worker(url, LaneName.URGENT) as urgent,
+    ):
+        wait_ready(url, "ingest-urgent", urgent.pid)
+        first_vins = iter(range(FIRST_UNKNOWN, 100_000, VINS_EACH))
+
+        def offer(seconds: float) -> tuple[Presses, dict[str, float]]:
+            presses, stream, _ = _offer(
+                parts, port, random, seconds=seconds, status_per_s=0, first_vin=next(first_vins)
+            )
+            return presses, stream
+
+        offer(1)
+        say("SOS alone")
+        figures += _sos_figures("alone", *offer(ALONE_S))
+        say(f"SOS {what}")
+        with work():
+            figures += _sos_figures(what, *offer(LIVE_S), bar=100)
     parts.forget_workers()
     return figures
 
