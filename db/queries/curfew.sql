@@ -61,8 +61,9 @@ ORDER BY w.vin FOR UPDATE OF w;
 
 -- name: note_seen
 -- What a batch of status showed, once per vehicle: `runs` is null where it showed both, `last_runs` is what it showed last.
--- Of vehicles with a policy, those that simply go on are left alone; a change while nothing is restricted is noted as the
--- newest; any other waits for its judgement, as does the sight of a standing vehicle that a start block is wanted for.
+-- Of vehicles with a policy, those that simply go on are left alone; a change while nothing is restricted is noted where it
+-- is the newest, and changes nothing where it is late and nothing was restricted since; any other waits for its judgement,
+-- as does the sight of a standing vehicle that a start block is wanted for.
 WITH seen AS (
     SELECT vin, first_at, last_at, runs, last_runs
     FROM unnest(string_to_array(%(vins)s, ','), string_to_array(%(firsts)s, ',')::timestamptz[],
@@ -70,16 +71,19 @@ WITH seen AS (
                 string_to_array(%(last_runs)s, ',')::boolean[]) AS s (vin, first_at, last_at, runs, last_runs)
 ), news AS (
     SELECT w.vin, seen.first_at, seen.last_at, seen.last_runs,
-           coalesce((w.seen_at IS NULL OR seen.first_at > w.seen_at)
-                    AND seen.first_at >= w.quiet_since AND seen.last_at < w.quiet_until, false) AS quiet
+           coalesce(seen.first_at >= w.quiet_since AND seen.last_at < w.quiet_until
+                    AND (w.seen_at IS NULL OR seen.first_at > w.seen_at
+                         OR seen.last_at <> w.seen_at AND w.seen_at >= w.quiet_since AND w.seen_at < w.quiet_until),
+                    false) AS quiet,
+           w.seen_at IS NULL OR seen.last_at > w.seen_at AS newest
     FROM seen JOIN curfew_watch w ON w.vin = seen.vin
     WHERE seen.runs IS DISTINCT FROM w.running OR w.seen_at IS NULL OR seen.first_at <= w.seen_at
        OR w.block_from <= %(now)s AND NOT seen.runs
     ORDER BY w.vin FOR UPDATE OF w
 )
 UPDATE curfew_watch AS w SET
-    running = CASE WHEN news.quiet THEN news.last_runs ELSE w.running END,
-    seen_at = CASE WHEN news.quiet THEN news.last_at ELSE w.seen_at END,
+    running = CASE WHEN news.quiet AND news.newest THEN news.last_runs ELSE w.running END,
+    seen_at = CASE WHEN news.quiet AND news.newest THEN news.last_at ELSE w.seen_at END,
     unjudged_since = CASE WHEN news.quiet THEN w.unjudged_since ELSE least(w.unjudged_since, news.first_at) END,
     unjudged_until = CASE WHEN news.quiet THEN w.unjudged_until ELSE greatest(w.unjudged_until, news.last_at) END,
     next_at = CASE WHEN news.quiet THEN w.next_at ELSE least(w.next_at, %(now)s) END

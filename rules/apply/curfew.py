@@ -22,7 +22,7 @@ EXCEPTION_LONGEST = timedelta(days=7)
 EXCEPTION_BACK = timedelta(hours=1)
 CONSENT = "CURFEW"
 
-_LOOKS_AHEAD = timedelta(hours=25)
+_LOOKS_AHEAD = _LOOKS_BEHIND = timedelta(hours=25)
 _SETTLES_AFTER = timedelta(seconds=30)
 _LOOKS_BACK = timedelta(minutes=1)
 _INSTANT = timedelta(microseconds=1)
@@ -229,10 +229,15 @@ def _judge(conn: Connection, watch: Watched, *, since: datetime, until: datetime
     next_at = _next_change(ahead, found, now)
     if not settled:
         next_at = min(next_at, now + _SETTLES_AFTER)
-    quiet_until = None if here else ahead[0][0] if ahead else now + _LOOKS_AHEAD
-    quiet_since = now if quiet_until else None
+    quiet_since, quiet_until = (None, None) if here else _quiet(around, ahead, now)
     judged = replace(watch, judged_at=now, next_at=next_at, quiet_since=quiet_since, quiet_until=quiet_until)
     curfew.set_watch(conn, replace(judged, block_from=block_from))
+
+
+def _quiet(around: Circumstances, ahead: list[Span], now: datetime) -> Span:
+    """Return the time around now in which nothing is restricted, as far as it was looked at."""
+    behind = around.restricted(now - _LOOKS_BEHIND, now)
+    return behind[-1][1] if behind else now - _LOOKS_BEHIND, ahead[0][0] if ahead else now + _LOOKS_AHEAD
 
 
 def _next_change(ahead: list[Span], found: list[Violation], now: datetime) -> datetime:

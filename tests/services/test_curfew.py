@@ -403,15 +403,26 @@ def test_soon_after_the_last_message_all_is_judged_whatever_came_when(car: Conne
     fresh = Random()
     for seed in (*FOUND_WRONG_ONCE, *(fresh.randrange(10**9) for _ in range(30))):
         forget(car)
-        stored, expected, arrivals = judged_live(car, Random(seed))
+        stored, expected, arrivals = judged_live(car, Random(seed), at("21:10"), timedelta(seconds=1))
         assert stored == expected, f"seed {seed}: {arrivals}"
 
 
-def judged_live(conn: Connection, rng: Random) -> tuple[list[Any], list[Any], list[Any]]:
+def test_also_where_the_sights_lie_minutes_apart_and_on_both_sides_of_the_window(car: Connection) -> None:
+    fresh = Random()
+    for seed in (fresh.randrange(10**9) for _ in range(20)):
+        forget(car)
+        begins = at(Random(seed).choice(["18:00", "20:30", "22:45"]))
+        stored, expected, arrivals = judged_live(car, Random(seed), begins, timedelta(minutes=1))
+        assert stored == expected, f"seed {seed}: {arrivals}"
+
+
+def judged_live(
+    conn: Connection, rng: Random, begins: datetime, step: timedelta
+) -> tuple[list[Any], list[Any], list[Any]]:
     """Return the violations that are stored in the end, those of all sights at once, and (arrival, sight, word)."""
 
-    def second(number: float) -> datetime:
-        return at("21:10") + timedelta(seconds=number)
+    def after(steps: float) -> datetime:
+        return begins + steps * step
 
     ahead = timedelta(seconds=rng.choice([0, 0, 0, 5, 20, 50]))
     kinds = [["START", "STOP"], ["START", "STOP", "ON", "OFF"], ["START", "STOP", "ON", "ON", "OFF"], ["ON", "OFF"]]
@@ -420,24 +431,50 @@ def judged_live(conn: Connection, rng: Random) -> tuple[list[Any], list[Any], li
     arrivals = []
     for _ in range(rng.randint(2, 14)):
         seen = rng.randrange(span)
-        late_s = rng.choice([0, 0, 0, 0, 0.3, 1, 3, rng.choice([10, 40, 100])])
-        arrivals.append((seen + late_s, seen, rng.choice(words)))
-    every_s, next_s = rng.choice([0.5, 1, 2]), 0.3
+        late = rng.choice([0, 0, 0, 0, 0.3, 1, 3, rng.choice([10, 40, 100])])
+        arrivals.append((seen + late, seen, rng.choice(words)))
+    every, next_s = rng.choice([0.5, 1, 2]), 0.3
     arrivals.sort(key=lambda one: one[0])
     engines: dict[str, EngineSeen] = {}
     for arrival, seen, word in arrivals:
         while next_s < arrival:
-            jobs.judge_curfews(conn, second(next_s))
-            next_s += every_s
-        received = Received(*said(word, second(seen) + ahead), second(arrival))
-        store(conn, [received], known_vins=set(), engines=engines, now=second(arrival))
-    for after_s in range(0, 130, 2):
-        jobs.judge_curfews(conn, second(next_s + after_s))
-    sights = [Observation(second(seen) + ahead, word in {"START", "ON"}) for _, seen, word in arrivals]
+            jobs.judge_curfews(conn, after(next_s))
+            next_s += every
+        received = Received(*said(word, after(seen) + ahead), after(arrival))
+        store(conn, [received], known_vins=set(), engines=engines, now=after(arrival))
+    for steps in range(0, 130, 2):
+        jobs.judge_curfews(conn, after(next_s + steps))
+    sights = [Observation(after(seen) + ahead, word in {"START", "ON"}) for _, seen, word in arrivals]
     around = apply.circumstances(conn, VIN, curfew.policies(conn, VIN))
-    expected = rule.violations(around, sights, since=MONDAY, now=second(next_s + 130))
+    expected = rule.violations(around, sights, since=MONDAY, now=after(next_s + 130))
     stored = curfew.violations_between(conn, VIN, SET, MONDAY + timedelta(days=9))
     return [(v.started_at, v.ended_at) for v in stored], [(v.started_at, v.ended_at) for v in expected], arrivals
+
+
+def waits(conn: Connection) -> bool:
+    row = conn.execute("SELECT unjudged_since IS NOT NULL FROM curfew_watch").fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+def test_what_comes_late_waits_for_no_judgement_where_nothing_was_restricted_since(car: Connection) -> None:
+    hear(car, status("ON", at("20:00")), now=at("20:00"))
+    hear(car, status("OFF", at("20:30")), now=at("20:30"))
+    hear(car, status("ON", at("20:10")), now=at("20:31"), judged=False)
+    assert not waits(car)
+    hear(car, status("ON", at("23:20")), now=at("23:20"))
+    hear(car, status("OFF", at("23:40")), now=at("23:40"))
+    hear(car, status("ON", at("23:10")), now=at("23:41"), judged=False)
+    assert not waits(car)
+    hear(car, status("ON", at("22:50")), now=at("23:42"), judged=False)  # that was inside the window
+    assert waits(car)
+    jobs.judge_curfews(car, at("23:43"))
+    assert found(car) == [("22:50", "23:00", "WINDOW_END")]
+    jobs.judge_curfews(car, at("24:30"))
+    hear(car, status("ON", at("20:40")), now=at("24:40"), judged=False)  # before the window: it may have gone on in it
+    assert waits(car)
+    jobs.judge_curfews(car, at("24:41"))
+    assert found(car) == [("21:00", "23:00", "WINDOW_END")]
 
 
 def exception(start: str, end: str, reason: str = "school") -> CurfewExceptionRequest:
