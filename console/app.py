@@ -179,13 +179,11 @@ async def _live(session: Session, client: Client, page: Page) -> None:
     """Let the page live with its session: told of what changes while it is open, sent away when the session ends."""
     ended = _sender_away(client)
     session.board.viewers.add(page)
-    session.ends.append(ended)
-    session.pages += 1
+    session.opened(ended)
 
     def left() -> None:
         session.board.viewers.discard(page)
-        session.ends.remove(ended)
-        session.pages -= 1
+        session.closed(ended)
 
     client.on_delete(left)
     try:

@@ -45,14 +45,26 @@ class Desk:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """A signed-in browser; `ends` is called when the session ends, by each of its `pages` that is open."""
+    """A signed-in browser. Each page that is open has one of `ends`."""
 
     name: str
     desk: Desk
     began_s: float
     used_s: float
-    pages: int = 0
     ends: list[Callable[[], None]] = field(default_factory=list)
+
+    def opened(self, ended: Callable[[], None]) -> None:
+        """Note that a page was opened; `ended` is called when the session ends."""
+        self.ends.append(ended)
+
+    def closed(self, ended: Callable[[], None]) -> None:
+        """Note that this page is not open any more; it was in use until now."""
+        self.ends.remove(ended)
+        self.used_s = time.monotonic()
+
+    def is_over(self, now_s: float) -> bool:
+        """Tell whether nobody has used it for long, or it has lasted for as long as one may."""
+        return (not self.ends and now_s - self.used_s > IDLE_S) or now_s - self.began_s > LONGEST_S
 
     @property
     def who(self) -> WhoAmI:
@@ -150,8 +162,7 @@ class Sessions:
             await asyncio.sleep(_CHECK_S)
             now_s = time.monotonic()
             for name, session in list(self._open.items()):
-                idle = not session.pages and now_s - session.used_s > IDLE_S
-                if idle or now_s - session.began_s > LONGEST_S:
+                if session.is_over(now_s):
                     self.end(name)
 
     def _desk(self, desk_name: bytes, who: WhoAmI, role: Role, api: PublicApi) -> Desk:

@@ -25,6 +25,19 @@ _THEME = """
 })();
 """
 
+_COME_BACK = """
+(() => {
+  // A page whose session has ended is refused its connection, and would try for ever: it loads anew.
+  let refused = 0;
+  setInterval(async () => {
+    const answers = !window.socket?.connected && (await fetch("/livez", { cache: "no-store" }).catch(() => null))?.ok;
+    refused = answers && !window.socket?.connected ? refused + 1 : 0;
+    if (refused >= 3) location.reload();
+  }, 3000);
+})();
+"""
+"""Nine seconds: a page that may come back tries to once in five, or a little more."""
+
 
 class Frame:
     """The head line of a page; as a context manager, the place for the page's content."""
@@ -32,7 +45,7 @@ class Frame:
     def __init__(self, session: Session, *, page: str, sound: Callable[[bool], None] | None = None) -> None:
         self._session = session
         ui.add_head_html('<link rel="stylesheet" href="/static/look.css">')
-        ui.add_head_html(f"<script>{_THEME}</script>")
+        ui.add_head_html(f"<script>{_THEME}{_COME_BACK}</script>")
         link("#content", say("skip")).classes("skip")
         with tag("header").classes("top"):
             tag("span", say("title")).classes("brand")
