@@ -54,6 +54,11 @@ def monday_of(instant: datetime, zone: ZoneInfo) -> date:
     return day - timedelta(days=day.weekday())
 
 
+def week_span(monday: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return the first instant of the week from a Monday, and the first one after it."""
+    return _midnight(monday, zone), _midnight(monday + 7 * _DAY, zone)
+
+
 def week(
     policy: Json, monday: date, *, exceptions: Sequence[Json] = (), violations: Sequence[Json] = (), now: datetime
 ) -> list[Json]:

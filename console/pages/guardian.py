@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -17,7 +18,7 @@ from console.parts.elements import ActionForm, CurfewWeek, Moment, Plot
 from console.public_api import CHILDCARE, ApiRefused, Json
 from console.sessions import Session
 from console.texts import say, utc, word
-from console.week import monday_of, week
+from console.week import monday_of, week, week_span
 from schemas.access import Role
 from schemas.base import format_instant, parse_instant
 from schemas.curfew import CurfewAction, Day
@@ -29,7 +30,17 @@ _NOT_FOUND = 404
 _CONFLICT = 412
 _PERIODS = ("7d", "30d", "90d", "365d")
 _SHOWN = 20
+_VEHICLES = _VIOLATIONS = 200
+"""As many as the API gives at once."""
 _MAY_SET = frozenset({Role.OWNER, Role.GUARDIAN, Role.OPERATOR})
+
+
+@dataclass(slots=True)
+class Opened:
+    """A form that was opened: about which vehicle, and the ETag of the policy that it was filled from."""
+
+    vin: str
+    etag: str | None
 
 
 class GuardianPage:
@@ -47,7 +58,7 @@ class GuardianPage:
         self._shown: dict[str, Any] = {}
         self._counted: Any = None
         self._statistics_told: Json = {}
-        self._etag: str | None = None
+        self._opened: Opened | None = None
         self._looks_soon = False
         self._looking = asyncio.Lock()
         self._releasing = asyncio.Lock()
@@ -112,68 +123,95 @@ class GuardianPage:
             try:
                 if self._vehicles is None:
                     await self._read_vehicles()
-                if self._vin is not None:
-                    await self._read(self._vin)
+                vin = self._vin
+                facts = None if vin is None else await self._read(vin)
             except ApiRefused as refused:
                 if refused.ends_session:
                     self._session.board.end()
-                elif not refused.is_for_good:  # it stays as it was, but not for long
+                    return
+                if not refused.is_for_good:  # it stays as it was, but not for long
                     self._look_soon(max(_RETRY_S, refused.retry_after_s))
+                if not self._facts:
+                    with self._client:
+                        self._show_nothing(say("unread", detail=refused.detail))
                 return
             with self._client:
-                if self._vin is None:
-                    self._show_nothing()
-                else:
+                if facts is None:
+                    self._show_nothing(say("family.no_vehicle"))
+                elif vin == self._vin:  # else another was chosen meanwhile, which is read next
+                    self._facts = facts
                     self._show()
 
     async def _read_vehicles(self) -> None:
-        self._vehicles = (await self._api.get("/api/v1/vehicles", limit=200))["vehicles"]
-        known = [vehicle["vin"] for vehicle in self._vehicles]
+        found: list[Json] = (await self._api.get("/api/v1/vehicles", limit=_VEHICLES))["vehicles"]
+        if self._vin is not None and self._vin not in {vehicle["vin"] for vehicle in found}:  # an operator has more
+            found = (await self._api.get("/api/v1/vehicles", vin=self._vin))["vehicles"] + found
+        self._vehicles = found
+        known = [vehicle["vin"] for vehicle in found]
         if self._vin not in known:
             self._vin = known[0] if known else None
 
-    async def _read(self, vin: str) -> None:
+    async def _read(self, vin: str) -> Json:
         base = f"{CHILDCARE}/vehicles/{vin}/curfew"
-        policy, explained, violations = await asyncio.gather(
+        (policy, etag), explained, told = await asyncio.gather(
             self._read_policy(base),
             self._api.get(f"{base}/explain"),
             self._api.get(f"{base}/violations", limit=_SHOWN),
         )
-        counted = (vin, self._period, violations["violations"], policy and policy["exceptions"])
+        violations, exceptions = told["violations"], policy["exceptions"] if policy else []
+        counted = (vin, self._period, violations, exceptions, datetime.now(UTC).date())
         if counted != self._counted:  # figures change only with these: a family may ask for little in a minute
             self._statistics_told = await self._api.get(f"{base}/statistics", period=self._period)
             self._counted = counted
-        self._facts = {
+        return {
+            "vin": vin,
             "policy": policy,
+            "etag": etag,
             "explained": explained,
-            "violations": violations["violations"],
-            "exceptions": sorted(policy["exceptions"], key=_start, reverse=True)[:_SHOWN] if policy else [],
+            "violations": violations,
+            "of_week": await self._of_week(base, policy, violations) if policy else [],
+            "exceptions": sorted(exceptions, key=_start, reverse=True)[:_SHOWN],
             "statistics": self._statistics_told,
         }
 
-    async def _read_policy(self, base: str) -> Json | None:
+    async def _read_policy(self, base: str) -> tuple[Json | None, str | None]:
         try:
-            policy, self._etag = await self._api.read(f"{base}/policy")
+            return await self._api.read(f"{base}/policy")
         except ApiRefused as refused:
             if refused.status != _NOT_FOUND:
                 raise
-            self._etag = None
-            return None
-        return policy
+            return None, None
+
+    async def _of_week(self, base: str, policy: Json, newest: list[Json]) -> list[Json]:
+        """Return the violations of the week that is shown; `newest` where they hold all of them."""
+        begin, end = week_span(self._monday(ZoneInfo(policy["timezone"])), ZoneInfo(policy["timezone"]))
+        if len(newest) < _SHOWN or parse_instant(newest[-1]["timestamp"]) < begin:
+            return newest
+        span = {"from": format_instant(begin), "to": format_instant(end)}
+        found: list[Json] = (await self._api.get(f"{base}/violations", limit=_VIOLATIONS, **span))["violations"]
+        return found
+
+    def _monday(self, zone: ZoneInfo) -> date:
+        return monday_of(datetime.now(UTC), zone) + timedelta(weeks=self._weeks_ahead)
 
     # ---- what is shown
 
-    def _show_nothing(self) -> None:
-        self._now.clear()
+    def _show_nothing(self, why: str) -> None:
+        """Show this alone, beside the choice of a vehicle: nothing that was shown before can be pressed."""
+        self._facts, self._shown, self._late = {}, {}, None
+        for part in (self._now, self._week, self._violations, self._exceptions, self._statistics):
+            part.clear()
         with self._now:
-            tag("p", say("family.no_vehicle"))
+            if self._vehicles:
+                self._vehicle_choice()
+            tag("p", why).props('role="status"')
 
     def _show(self) -> None:
         """Make those parts anew whose facts have changed; what the viewer has opened stays open."""
         facts, now, today = self._facts, datetime.now(UTC), datetime.now(self._zone()).date()
         explained = {name: said for name, said in facts["explained"].items() if name not in {"at", "clock"}}
         own = [(row["service"], row["status"]) for row in self._session.board.rows.values() if row["vin"] == self._vin]
-        spans = (facts["policy"], facts["exceptions"], facts["violations"])
+        spans = (facts["policy"], facts["of_week"], self._weeks_ahead)
         statistics = {name: said for name, said in facts["statistics"].items() if name != "generatedAt"}
         parts: dict[str, tuple[Callable[[], None], Any]] = {
             "now": (self._show_now, (self._vin, explained, facts["policy"], own, today)),
@@ -231,8 +269,9 @@ class GuardianPage:
         choice.on("change", lambda event: self._turn_to(str(event.args)), args=None, js_handler=_EMIT_VALUE)
 
     async def _turn_to(self, vin: str) -> None:
-        if vin in {vehicle["vin"] for vehicle in self._vehicles or []}:
+        if vin != self._vin and vin in {vehicle["vin"] for vehicle in self._vehicles or []}:
             self._vin = vin
+            self._show_nothing(say("list.loading"))
             await self._look()
 
     def _show_until(self) -> None:
@@ -280,14 +319,20 @@ class GuardianPage:
             self._releaser(say("family.late.all"), lates[-1])
 
     def _releaser(self, label: str, until: datetime) -> None:
+        vin = self._facts["vin"]
+
         async def release() -> None:
             async with self._releasing:
+                if self._facts.get("vin") != vin:  # another was chosen while this was on its way
+                    return
                 night = tonight(self._facts["explained"], self._exceptions_known(), now=datetime.now(UTC))
                 if night is None or night[0] >= until:  # it was tapped twice, or the page has slept for long
                     await self._look()
                     return
                 times = {"startTime": format_instant(night[0]), "endTime": format_instant(until)}
-                await self._send("POST", "exception", {"reason": say("family.late.reason"), **times})
+                await self._send(
+                    self._facts["vin"], "POST", "exception", {"reason": say("family.late.reason"), **times}
+                )
 
         button(label).classes("button big").on("click", release).props["title"] = utc(until)
 
@@ -306,28 +351,33 @@ class GuardianPage:
                 tag("p", say("family.no_policy")).classes("dim")
                 return
             zone, now = self._zone(), datetime.now(UTC)
-            days = week(
-                policy,
-                monday_of(now, zone) + timedelta(weeks=self._weeks_ahead),
-                exceptions=self._facts["exceptions"],
-                violations=self._facts["violations"],
-                now=now,
-            )
+            monday, since = self._monday(zone), parse_instant(policy["updatedAt"])
+            days = week(policy, monday, exceptions=policy["exceptions"], violations=self._facts["of_week"], now=now)
             CurfewWeek(days, today=now.astimezone(zone).date().isoformat())
             tag("p", say("family.zone", zone=policy["timezone"])).classes("dim small")
+            if self._weeks_ahead < 0 and week_span(monday, zone)[0] < since:
+                told = tag("p", say("family.as_now")).classes("note warn small")
+                with told:
+                    Moment(policy["updatedAt"])
 
     def _week_choice(self) -> None:
-        def turn(weeks: int) -> None:
-            self._weeks_ahead = weeks
-            self._show_week()
+        async def turn(weeks: int) -> None:
+            self._weeks_ahead = self._weeks_ahead + weeks if weeks else 0
+            async with self._looking:
+                policy, base = self._facts["policy"], f"{CHILDCARE}/vehicles/{self._facts['vin']}/curfew"
+                try:
+                    self._facts["of_week"] = await self._of_week(base, policy, self._facts["violations"])
+                except ApiRefused as refused:
+                    _tell(refused)
+                self._show_week()
 
         with tag("span").classes("actions"):
             before = button("").props(f'aria-label="{say("family.before")}" data-action=week-before')
-            before.classes("icon before").on("click", lambda: turn(self._weeks_ahead - 1))
+            before.classes("icon before").on("click", lambda: turn(-1))
             if self._weeks_ahead:
                 button(say("family.this_week")).classes("button quiet").on("click", lambda: turn(0))
             after = button("").props(f'aria-label="{say("family.after")}" data-action=week-after')
-            after.classes("icon after").on("click", lambda: turn(self._weeks_ahead + 1))
+            after.classes("icon after").on("click", lambda: turn(1))
 
     def _show_violations(self) -> None:
         self._violations.clear()
@@ -352,7 +402,7 @@ class GuardianPage:
 
     async def _explain(self, violation: Json) -> None:
         """Show why driving was a violation at the moment it began."""
-        path = f"{CHILDCARE}/vehicles/{self._vin}/curfew/explain"
+        path = f"{CHILDCARE}/vehicles/{self._facts['vin']}/curfew/explain"
         try:
             told = await self._api.get(path, at=violation["timestamp"])
         except ApiRefused as refused:
@@ -370,6 +420,7 @@ class GuardianPage:
                         span = told["window"][name]
                         tag("dd", f"{span['start']} – {span['end']}")
             button(say("back")).classes("button").on("click", dialog.close)
+        dialog.on("hide", dialog.delete)
         dialog.open()
 
     def _show_exceptions(self) -> None:
@@ -387,6 +438,7 @@ class GuardianPage:
                     self._show_exception(one)
 
     def _show_exception(self, one: Json) -> None:
+        vin, path = self._facts["vin"], f"exceptions/{one['exceptionId']}"
         with tag("li").classes("entry").props(f"data-id={one['exceptionId']}"):
             with tag("div"):
                 Moment(one["startTime"]).classes("strong")
@@ -396,7 +448,7 @@ class GuardianPage:
                 tag("p", one["reason"]).classes("dim small")
             if self._may_set and one["status"] in {"active", "scheduled"}:
                 cancel = button(say("family.cancel_exception")).classes("button quiet")
-                cancel.on("click", lambda: self._send("DELETE", f"exceptions/{one['exceptionId']}", None))
+                cancel.on("click", lambda: self._send(vin, "DELETE", path, None))
 
     def _show_statistics(self) -> None:
         told = self._facts["statistics"]
@@ -438,9 +490,13 @@ class GuardianPage:
 
     # ---- what is changed
 
+    def _open(self, form: Json) -> None:
+        self._opened = Opened(self._facts["vin"], self._facts["etag"])
+        self._form.open(form)
+
     def _edit(self) -> None:
         policy = self._facts["policy"]
-        self._form.open(
+        self._open(
             {
                 "name": "policy",
                 "title": say("family.set" if policy is None else "family.edit"),
@@ -453,7 +509,7 @@ class GuardianPage:
 
     def _ask_exception(self) -> None:
         now = datetime.now(UTC)
-        self._form.open(
+        self._open(
             {
                 "name": "exception",
                 "title": say("family.add_exception"),
@@ -469,18 +525,30 @@ class GuardianPage:
         )
 
     async def _said(self, name: str, values: Json) -> None:
+        """Send what a form says, about the vehicle that it was opened for."""
+        opened = self._opened
+        if opened is None:
+            return
         if name == "exception":
-            await self._send("POST", "exception", values, form=True)
+            taken = await self._send(opened.vin, "POST", "exception", values, form=True)
         else:
-            await self._send("PUT", "policy", _policy_body(values), form=True, if_match=self._etag)
+            body = _policy_body(values)
+            taken = await self._send(opened.vin, "PUT", "policy", body, form=True, if_match=opened.etag)
+        if taken:
+            self._opened = None
 
     async def _send(
-        self, method: str, path: str, body: Json | None, *, form: bool = False, if_match: str | None = None
-    ) -> None:
+        self, vin: str, method: str, path: str, body: Json | None, *, form: bool = False, if_match: str | None = None
+    ) -> bool:
+        """Send a change and show what has become of it; tell whether it was taken."""
         try:
-            await self._api.send(method, f"{CHILDCARE}/vehicles/{self._vin}/curfew/{path}", body, if_match=if_match)
+            await self._api.send(method, f"{CHILDCARE}/vehicles/{vin}/curfew/{path}", body, if_match=if_match)
         except ApiRefused as refused:
             detail = say("stale_write") if refused.status == _CONFLICT else refused.detail
+            if refused.status == _CONFLICT:
+                await self._look()
+                if self._opened is not None and self._facts.get("vin") == vin:
+                    self._opened.etag = self._facts["etag"]  # who sends it again means it so
             if form:
                 self._form.refuse(
                     say("failed", detail=detail), {_FIELDS.get(k, k): v for k, v in refused.fields.items()}
@@ -488,10 +556,11 @@ class GuardianPage:
             else:
                 with self._client:
                     notify(say("failed", detail=detail), look="bad")
-            return
+            return False
         if form:
             self._form.shut()
         await self._look()
+        return True
 
 
 _EMIT_VALUE = "(event) => emit(event.target.value)"

@@ -42,7 +42,8 @@ export default {
       return minutes >= 0 && minutes < day.minutes ? minutes : null;
     },
     spoken(day) {
-      return [`${day.name} ${day.day}`, ...day.restricted.map((b) => b.title), ...day.changes.map((c) => c.title)].join("; ");
+      const parts = [...day.restricted, ...day.released, ...day.violations, ...day.changes];
+      return [`${day.name} ${day.day}`, ...parts.map((part) => part.title)].join("; ");
     },
   },
 };
