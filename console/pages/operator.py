@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
 from nicegui import ui
 from nicegui.client import Client
+from nicegui.element import Element
 
 from console.pages.frame import Frame, button, notify, retext, tag
 from console.parts.elements import DataTable, Plot
@@ -54,18 +56,15 @@ class OperatorPage:
         self._api = session.api
         self._client = client
         self._only_online = True
+        self._sections: dict[str, list[tuple[Element, Element]]] = {}
         self._frame = Frame(session, page="operator")
         with self._frame:
-            with tag("section").classes("box wide"):
-                tag("h2", say("ops.health"))
+            with self._section("ops.health", "health", wide=True):
                 self._health = tag("div").classes("parts")
                 self._alerts = tag("ul").classes("alerts")
-            with tag("section").classes("box wide"):
-                tag("h2", say("ops.hour"))
-                with tag("div").classes("plots dense"):
-                    self._plots = {key: Plot(say(key), kind="lines", unit=_PLOTS[key][0], height=130) for key in _PLOTS}
-            with tag("section").classes("box"):
-                tag("h2", say("ops.processes"))
+            with self._section("ops.hour", "history", wide=True), tag("div").classes("plots dense"):
+                self._plots = {key: Plot(say(key), kind="lines", unit=_PLOTS[key][0], height=130) for key in _PLOTS}
+            with self._section("ops.processes", "processes"):
                 self._processes = DataTable(
                     [
                         ("name", say("ops.name"), "name"),
@@ -76,8 +75,7 @@ class OperatorPage:
                     ],
                     empty=say("ops.none"),
                 )
-            with tag("section").classes("box"):
-                tag("h2", say("ops.jobs"))
+            with self._section("ops.jobs", "processes"):
                 self._jobs = DataTable(
                     [
                         ("name", say("ops.name"), "code"),
@@ -88,8 +86,7 @@ class OperatorPage:
                     ],
                     empty=say("ops.none"),
                 )
-            with tag("section").classes("box wide"):
-                tag("h2", say("ops.quarantine"))
+            with self._section("ops.quarantine", "quarantine", wide=True):
                 self._quarantine = DataTable(
                     [
                         ("receivedAt", say("ops.received"), "moment"),
@@ -102,9 +99,8 @@ class OperatorPage:
                     empty=say("ops.none"),
                 )
                 self._quarantine_count = tag("p").classes("dim small")
-            with tag("section").classes("box wide"):
-                with tag("div").classes("box-head"):
-                    tag("h2", say("ops.vehicles"))
+            with self._section("ops.vehicles", "vehicles", wide=True) as head:
+                with head:
                     self._online_only = button(say("ops.only_online")).classes("chip").props("aria-pressed=true")
                 self._vehicles = DataTable(
                     [
@@ -121,6 +117,17 @@ class OperatorPage:
                 self._vehicle_count = tag("p").classes("dim small")
         self._quarantine.on_act(self._replay)
         self._online_only.on("click", self._turn_online)
+
+    @contextmanager
+    def _section(self, title: str, shows: str, *, wide: bool = False) -> Iterator[Element]:
+        """Make a section of what is read by this name; gives its head. Its note tells when that could not be read."""
+        with tag("section").classes("box wide" if wide else "box") as section:
+            with tag("div").classes("box-head") as head:
+                tag("h2", say(title))
+            note = tag("p").classes("note warn").props('role="status"')
+            self._sections.setdefault(shows, []).append((section, note))
+            self._mark(shows, None)
+            yield head
 
     async def begin(self) -> None:
         """Fill the page; from now on it is read again and again: figures have no events."""
@@ -143,44 +150,53 @@ class OperatorPage:
         self._frame.turned()
 
     async def _look_often(self) -> None:
-        if not self._client.has_socket_connection:
-            return
-        try:
-            health, processes = await asyncio.gather(
-                self._api.get(f"{SAFETY}/sos/system/health"), self._api.get(f"{OPERATIONS}/processes")
-            )
-        except ApiRefused as refused:
-            self._refused(refused)
-            return
-        self._show_health(health)
-        self._processes.show([shown(one) for one in missed(processes["processes"], now=datetime.now(UTC))])
-        self._jobs.show([_job(one) for one in processes["jobs"]])
+        health, processes = await asyncio.gather(
+            self._read("health", f"{SAFETY}/sos/system/health"), self._read("processes", f"{OPERATIONS}/processes")
+        )
+        if health is not None:
+            self._show_health(health)
+        if processes is not None:
+            self._processes.show([shown(one) for one in missed(processes["processes"], now=datetime.now(UTC))])
+            self._jobs.show([_job(one) for one in processes["jobs"]])
 
     async def _look_seldom(self) -> None:
-        if not self._client.has_socket_connection:
-            return
-        try:
-            history, quarantine, vehicles = await asyncio.gather(
-                self._api.get(f"{OPERATIONS}/history", minutes=60),
-                self._api.get(f"{OPERATIONS}/quarantine", limit=_SHOWN),
-                self._api.get("/api/v1/vehicles", limit=_SHOWN, online=True if self._only_online else None),
-            )
-        except ApiRefused as refused:
-            self._refused(refused)
-            return
-        now = datetime.now(UTC)
-        hour = {"since": format_instant(now - _HOUR), "until": format_instant(now)}
-        for key, plot in self._plots.items():
-            plot.show({"series": [_line(history["samples"], *line) for line in _PLOTS[key][1]], **hour})
-        self._quarantine.show([_message(one) for one in quarantine["messages"]])
-        retext(self._quarantine_count, _counted(quarantine["messages"], quarantine["pagination"]))
-        self._vehicles.show([_vehicle(one) for one in vehicles["vehicles"]])
-        retext(self._vehicle_count, _counted(vehicles["vehicles"], vehicles["pagination"]))
+        online = True if self._only_online else None
+        history, quarantine, vehicles = await asyncio.gather(
+            self._read("history", f"{OPERATIONS}/history", minutes=60),
+            self._read("quarantine", f"{OPERATIONS}/quarantine", limit=_SHOWN),
+            self._read("vehicles", "/api/v1/vehicles", limit=_SHOWN, online=online),
+        )
+        if history is not None:
+            now = datetime.now(UTC)
+            hour = {"since": format_instant(now - _HOUR), "until": format_instant(now)}
+            for key, plot in self._plots.items():
+                plot.show({"series": [_line(history["samples"], *line) for line in _PLOTS[key][1]], **hour})
+        if quarantine is not None:
+            self._quarantine.show([_message(one) for one in quarantine["messages"]])
+            retext(self._quarantine_count, _counted(quarantine["messages"], quarantine["pagination"]))
+        if vehicles is not None:
+            self._vehicles.show([_vehicle(one) for one in vehicles["vehicles"]])
+            retext(self._vehicle_count, _counted(vehicles["vehicles"], vehicles["pagination"]))
 
-    def _refused(self, refused: ApiRefused) -> None:
-        """Leave what is shown as it was; the head line tells that the connection is lost."""
-        if refused.ends_session:
-            self._session.board.end()
+    async def _read(self, what: str, path: str, **params: object) -> Json | None:
+        """Read what some sections show, and let them look old while that fails; None where nobody looks or it fails."""
+        if not self._client.has_socket_connection:
+            return None
+        try:
+            found = await self._api.get(path, **params)
+        except ApiRefused as refused:
+            if refused.ends_session:
+                self._session.board.end()
+            self._mark(what, say("unread", detail=refused.detail))
+            return None
+        self._mark(what, None)
+        return found
+
+    def _mark(self, what: str, why: str | None) -> None:
+        for section, note in self._sections[what]:
+            section.classes(**{"remove" if why is None else "add": "stale"})
+            retext(note, why or "")
+            note.set_visibility(why is not None)
 
     def _show_health(self, health: Json) -> None:
         self._health.clear()
@@ -254,7 +270,7 @@ def shown(one: Json) -> Json:
     state = _state(one)
     look = {"alive": "good", "standing_by": "", "not_ready": "warn", "silent": "bad"}[state]
     told = {name: value for name, value in one["figures"].items() if name != "standing_by"}
-    figures = " · ".join(f"{name} {_short(value)}" for name, value in told.items())
+    figures = " · ".join(f"{name} {_short(value)}" for name, value in told.items() if value is not None)
     return one | {"id": one["name"], "state": {"text": say(f"health.{state}"), "look": look}, "figures": figures}
 
 
