@@ -49,7 +49,8 @@ class Action:
     """Something that can be done while the incident has one of these statuses.
 
     `form` gives the fields to ask for, none where nothing is asked; `request` makes what is sent of the values.
-    `as_partner` marks the partner's own words, which a counselor's key may not speak.
+    `as_partner` marks the partner's own words, which a counselor's key may not speak; `chooses` says which of the
+    choices the form needs: "agents" or "partners".
     """
 
     name: str
@@ -59,6 +60,7 @@ class Action:
     look: str = ""
     lead: str = ""
     as_partner: bool = False
+    chooses: str = ""
 
 
 def field(name: str, kind: str = "text", **more: object) -> Json:
@@ -73,6 +75,11 @@ def _choice(name: str, values: Sequence[tuple[str, str]], **more: object) -> Jso
 
 def _words(kind: str, names: Sequence[str]) -> list[tuple[str, str]]:
     return [(str(name), word(kind, name)) for name in names]
+
+
+def _yes_no(name: str) -> Json:
+    """Return a question that may stay without an answer: nobody knows is not no."""
+    return field(name, "answer", choices=[["yes", say("yes")], ["no", say("no")]])
 
 
 def unflat(values: Json) -> Json:
@@ -154,9 +161,9 @@ def _close_sos_form(subject: Subject, _choices: Choices) -> list[Json]:
         ]
     return [
         *fields,
-        field("customerStatus.safe", "flag", heading=say("head.customer")),
-        field("customerStatus.injuries", "flag"),
-        field("customerStatus.medicalAttention", "flag"),
+        _yes_no("customerStatus.safe") | {"heading": say("head.customer")},
+        _yes_no("customerStatus.injuries"),
+        _yes_no("customerStatus.medicalAttention"),
         field("followUpRequired", "flag"),
     ]
 
@@ -227,40 +234,85 @@ def _located(status: str) -> Callable[[Subject, Json], Request]:
 
 def _outcome(subject: Subject) -> list[Json]:
     """Return what the partner's completion and the center's closing ask alike."""
-    ticket = subject.incident["partnerTicketId"]
-    distance = field("serviceDetails.actualDistance", "number", min=0, label=say("field.distance"))
+    incident = subject.incident
+    ticket, provider, tracking = incident["partnerTicketId"], _provider(incident), incident["locationTracking"]
     return [
         field("completionTime", "instant", value=subject.now),
-        *([field("partnerTicketId", value=ticket, required=ticket is not None)] if subject.incident["partner"] else []),
-        distance | {"heading": say("head.service")},
-        field("costDetails.baseFee", "number", min=0, heading=say("head.cost")),
-        field("costDetails.distanceFee", "number", min=0),
-        field("costDetails.additionalFee", "number", min=0),
-        field("costDetails.discount", "number", min=0),
+        *([field("partnerTicketId", value=ticket, required=ticket is not None)] if incident["partner"] else []),
+        field("provider.name", label=say("field.providerName"), value=provider["name"], heading=say("head.provider")),
+        field("provider.driver.name", label=say("field.driverName"), value=provider["driver"]["name"]),
+        field("provider.driver.phone", "phone", label=say("field.driverPhone"), value=provider["driver"]["phone"]),
+        _choice(
+            "serviceDetails.serviceType",
+            _words("kind", list(ServiceType)),
+            value=incident["serviceType"],
+            heading=say("head.service"),
+        ),
+        field("serviceDetails.actualDistance", "number", min=0, label=say("field.distance")),
+        field("serviceDetails.serviceDuration"),
+        field("serviceDetails.pickupLocation", value=(tracking["breakdownLocation"] or {}).get("address")),
+        field("serviceDetails.dropoffLocation", value=(tracking["destination"] or {}).get("address")),
+        field("serviceDetails.specialEquipment"),
+        _money("costDetails.baseFee") | {"heading": say("head.cost")},
+        _money("costDetails.distanceFee"),
+        _money("costDetails.additionalFee"),
+        _money("costDetails.discount"),
         field("costDetails.currency", value="KRW"),
-        field("customerFeedback.satisfaction", "number", min=1, max=5, heading=say("head.feedback")),
+        field("costDetails.paymentMethod"),
+        field("costDetails.billingStatus"),
+        field("customerFeedback.satisfaction", "number", min=1, max=5, step=1, heading=say("head.feedback")),
         field("customerFeedback.comments", "area"),
+        _yes_no("customerFeedback.recommendation"),
         field("followUpRequired", "flag"),
     ]
+
+
+def _money(name: str) -> Json:
+    return field(name, "number", min=0, step=1)
 
 
 _FEES = ("baseFee", "distanceFee", "additionalFee")
 
 
-def _costed(values: Json) -> Json:
-    """Return the values with the total that the fees make; without any fee nothing is said of costs."""
+def _provider(incident: Json) -> Json:
+    """Return what forms ask of the company that the partner sent, as it is known."""
+    known = incident["provider"] or {}
+    driver = known.get("driver") or {}
+    return {"name": known.get("name"), "driver": {name: driver.get(name) for name in ("name", "phone")}}
+
+
+def _worked(subject: Subject, values: Json) -> Json:
+    """Return what a form of an outcome says.
+
+    The total is what the fees make; without any fee nothing is said of costs. The company is told where it is another
+    than was known, with what else is known of it: it replaces that.
+    """
     said = unflat(values)
-    cost = {
-        name: int(value) if isinstance(value, float) else value for name, value in said.pop("costDetails", {}).items()
-    }
+    cost = said.pop("costDetails", {})
     if any(name in cost for name in _FEES):
         total = sum(cost.get(name, 0) for name in _FEES) - cost.get("discount", 0)
         said["costDetails"] = cost | {"totalCost": total}
+    details = said.get("serviceDetails", {})
+    if "specialEquipment" in details:
+        named = [one.strip() for one in details["specialEquipment"].split(",")]
+        details["specialEquipment"] = [one for one in named if one]
+    provider = _provider({"provider": said.pop("provider", None)})
+    if provider != _provider(subject.incident):
+        said["provider"] = _given((subject.incident["provider"] or {}) | provider)
     return said
 
 
+def _given(values: Json) -> Json:
+    """Return this without what is null, at any depth."""
+    return {
+        name: _given(value) if isinstance(value, dict) else value for name, value in values.items() if value is not None
+    }
+
+
 def _complete(subject: Subject, values: Json) -> Request:
-    return Request(_partner(subject, "service/complete"), _body(subject, status="COMPLETED", **_costed(values)))
+    return Request(
+        _partner(subject, "service/complete"), _body(subject, status="COMPLETED", **_worked(subject, values))
+    )
 
 
 def _close_rsa_form(subject: Subject, _choices: Choices) -> list[Json]:
@@ -275,7 +327,7 @@ def _close_rsa_form(subject: Subject, _choices: Choices) -> list[Json]:
 
 
 def _close_rsa(subject: Subject, values: Json) -> Request:
-    return Request(_vehicle(subject, "close"), _body(subject, **_as_agent(subject), **_costed(values)))
+    return Request(_vehicle(subject, "close"), _body(subject, **_as_agent(subject), **_worked(subject, values)))
 
 
 def _reason(_subject: Subject, _choices: Choices) -> list[Json]:
@@ -299,11 +351,16 @@ def _notes(_subject: Subject, _choices: Choices) -> list[Json]:
 
 
 def _asks_outcome(subject: Subject, _choices: Choices) -> list[Json]:
-    return _outcome(subject)
+    return [
+        *_outcome(subject),
+        field("serviceDetails.estimatedDistance", "number", min=0),
+        field("serviceDetails.serviceNotes", "area"),
+        field("completionNotes", "area", label=say("field.notes")),
+    ]
 
 
 SOS_ACTIONS = (
-    Action("take", _OPEN, _take, _asks_agent, look="primary", lead="act.lead.take"),
+    Action("take", _OPEN, _take, _asks_agent, look="primary", lead="act.lead.take", chooses="agents"),
     Action("call_connected", _OPEN, _tells_call("CONNECTED"), look="good"),
     Action("call_ended", _OPEN | {_S.RESOLVED}, _tells_call("ENDED")),
     Action("call_failed", _OPEN, _tells_call("FAILED")),
@@ -313,7 +370,7 @@ SOS_ACTIONS = (
     Action("cancel", _OPEN, _simple("cancel"), _reason, look="danger", lead="act.lead.cancel"),
 )
 RSA_ACTIONS = (
-    Action("dispatch_partner", _TO_SEND, _dispatch, _dispatch_form, look="primary"),
+    Action("dispatch_partner", _TO_SEND, _dispatch, _dispatch_form, look="primary", chooses="partners"),
     Action("confirm", frozenset({_R.DISPATCHED}), _answers("CONFIRMED"), _confirm_form, look="good", as_partner=True),
     Action("reject", _COMING | {_R.DISPATCHED}, _answers("REJECTED"), _reason, as_partner=True),
     Action("en_route", frozenset({_R.CONFIRMED}), _located("EN_ROUTE"), _eta, as_partner=True),

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote
 
 from nicegui import background_tasks, ui
@@ -29,7 +28,10 @@ _STALE = 412
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An incident as it was read: its line, its status answer with ETag, the vehicle's state and its last positions."""
+    """An incident as it was read: its line, its status answer with ETag, the vehicle's state and its last positions.
+
+    What is only beside it is None and empty where it could not be read.
+    """
 
     row: Json
     incident: Json
@@ -37,13 +39,20 @@ class Found:
     route: list[Json]
     etag: str | None
 
+    @property
+    def cid(self) -> str:
+        """The incident's id."""
+        return str(self.row["cid"])
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A form that was opened: what it was filled with, and the ETag of what that was read from."""
+    """A form that was opened: of what, and what it was filled with; `told`: its viewer knows that this has changed."""
 
+    found: Found
+    choices: Choices
     filled: Json
-    etag: str | None
+    told: bool = False
 
 
 class CenterPage:
@@ -54,10 +63,9 @@ class CenterPage:
         self._api = session.api
         self._client = client
         self._cid = cid
-        self._incident: Json | None = None
-        self._etag: str | None = None
+        self._found: Found | None = None
+        self._follows: dict[str, str | None] = {}
         self._opened: Opened | None = None
-        self._choices = Choices((), ())
         self._looks_soon = False
         self._reading = asyncio.Lock()
         self._acting = asyncio.Lock()
@@ -77,7 +85,6 @@ class CenterPage:
         """Fill the page; what changes from now on comes by the board."""
         if self._session.board.loaded:
             self.replaced()
-        await self._read_choices()
         if self._cid is not None:
             await self._look()
         ui.timer(_LOOK_AGAIN_S, self._look_again)  # the vehicle's state has no events
@@ -140,68 +147,94 @@ class CenterPage:
             except ApiRefused as refused:
                 if refused.ends_session:
                     self._session.board.end()
-                return  # it stays as it was; the head line tells that the connection is lost
+                elif cid == self._cid and not self._client.is_deleted:
+                    self._show_unread(cid, say("unread", detail=refused.detail))
+                return
             if cid == self._cid and not self._client.is_deleted:
                 self._show(found)
 
     async def _read(self, cid: str) -> Found:
         listed = (await self._api.get(f"{SAFETY}/incidents", cid=cid))["incidents"]
         if not listed:
-            raise ApiRefused("no such incident", status=404)
+            raise ApiRefused(say("detail.unknown", cid=cid), status=404)
         row = listed[0]
         path = f"{SAFETY}/vehicles/{row['vin']}/{row['service'].lower()}/status"
         (incident, etag), vehicles, track = await asyncio.gather(
             self._api.read(path, cid=cid),
-            self._api.get("/api/v1/vehicles", vin=row["vin"], limit=1),
-            self._api.get(f"/api/v1/vehicles/{row['vin']}/track", minutes=_ROUTE_MINUTES),
+            self._beside("/api/v1/vehicles", vin=row["vin"], limit=1),
+            self._beside(f"/api/v1/vehicles/{row['vin']}/track", minutes=_ROUTE_MINUTES),
         )
-        return Found(row, incident, next(iter(vehicles["vehicles"]), None), track["points"], etag)
+        vehicle = next(iter(vehicles["vehicles"]), None) if vehicles is not None else None
+        return Found(row, incident, vehicle, track["points"] if track is not None else [], etag)
+
+    async def _beside(self, path: str, **params: object) -> Json | None:
+        """Read what an incident can be shown without; None where that is not to be had now."""
+        try:
+            return await self._api.get(path, **params)
+        except ApiRefused as refused:
+            if refused.ends_session:
+                raise
+            return None
 
     def _show(self, found: Found) -> None:
-        self._incident, self._etag = found.incident, found.etag
-        subject = self._subject(found.row["service"], found.incident)
-        self._detail.show(found.incident, found.row, found.vehicle, actions.buttons(actions.offered(subject)))
+        self._found = found
+        offered = actions.buttons(actions.offered(self._subject(found)))
+        self._detail.show(found.incident, found.row, found.vehicle, offered, etag=found.etag)
         self._map.focus(_focus(found))
 
-    def _subject(self, service: str, incident: Json) -> Subject:
-        return Subject(service, incident, self._session.who, format_instant(datetime.now(UTC)))
+    def _show_unread(self, cid: str, why: str) -> None:
+        """Tell that an incident could not be read; what was read of it before stays, and nothing of another."""
+        if self._found is not None and self._found.cid != cid:
+            self._found = None
+            self._map.focus(_NOTHING)
+        self._detail.show_unread(why, keep=self._found is not None)
 
-    def _present(self) -> Subject | None:
-        if self._incident is None:
-            return None
-        return self._subject(self._incident["cid"].partition("_")[0], self._incident)
+    def _subject(self, found: Found) -> Subject:
+        return Subject(found.row["service"], found.incident, self._session.who, format_instant(datetime.now(UTC)))
 
-    async def _act(self, name: str) -> None:
+    async def _act(self, name: str, cid: str, etag: str | None) -> None:
+        """Do what was pressed beside this incident while it was as this ETag names it, or ask for what it takes."""
         # One thing after the other: what a counselor does next is about what the last one has made of the incident, and
         # its event may show that here before the answer does.
         async with self._acting:
-            subject = self._present()
-            if subject is None:
+            found = self._found
+            if found is None or found.cid != cid:  # another was chosen while this was on its way
+                notify(say("failed", detail=say("detail.not_shown", cid=cid)), look="bad")
                 return
+            subject = self._subject(found)
             action = actions.named(subject, name)
-            form = actions.form_of(action, subject, self._choices)
+            choices = await self._choices_for(action)
+            form = actions.form_of(action, subject, choices)
             if form is not None:
-                self._opened = Opened(actions.filled(form, subject), self._etag)
+                self._opened = Opened(found, choices, actions.filled(form, subject))
                 self._form.open(form)
             else:
-                await self._send(action, subject, {}, self._etag)
+                await self._send(action, found, {}, self._now(etag))
 
     async def _said(self, name: str, values: Json) -> None:
+        """Do what a form was filled for: with the incident that it was opened for, whichever is shown by now."""
         async with self._acting:
-            subject = self._present()
-            if subject is not None:
-                action = actions.named(subject, name)
-                await self._send(action, subject, values, self._etag_for(action, subject))
+            opened = self._opened
+            if opened is None:
+                return
+            found = self._found if self._found is not None and self._found.cid == opened.found.cid else opened.found
+            subject = self._subject(found)
+            action = actions.named(subject, name)
+            form = actions.form_of(action, subject, opened.choices)
+            etag = self._now(opened.found.etag)
+            # Nothing that it was filled from has changed, or its viewer has been told so.
+            if opened.told or (form is not None and actions.filled(form, subject) == opened.filled):
+                etag = found.etag
+            await self._send(action, found, values, etag)
 
-    def _etag_for(self, action: Action, subject: Subject) -> str | None:
-        """Return the ETag that goes with the open form: of what it was filled from, where that has changed since."""
-        form = actions.form_of(action, subject, self._choices)
-        if self._opened is None or form is None or actions.filled(form, subject) == self._opened.filled:
-            return self._etag
-        return self._opened.etag
+    def _now(self, etag: str | None) -> str | None:
+        """Return the ETag that this page's own actions have made of one that its viewer saw."""
+        while etag is not None and etag in self._follows:
+            etag = self._follows[etag]
+        return etag
 
-    async def _send(self, action: Action, subject: Subject, values: Json, etag: str | None) -> None:
-        request = action.request(subject, values)
+    async def _send(self, action: Action, found: Found, values: Json, etag: str | None) -> None:
+        request = action.request(self._subject(found), values)
         try:
             # A partner's words bring no ETag: they are about the dispatch, not about what the counselor read.
             await self._api.send("POST", request.path, request.body, if_match=None if action.as_partner else etag)
@@ -210,37 +243,49 @@ class CenterPage:
             if action.form is not None:
                 self._form.refuse(say("failed", detail=detail), refused.fields)
             notify(say("failed", detail=detail), look="bad")
-            if refused.status == _STALE:
-                self._opened = None  # who sends it again has been told
+            if refused.status == _STALE and self._opened is not None:
+                self._opened = replace(self._opened, told=True)  # who sends it again means it so
             await self._look()
             return
         self._form.shut()
+        self._opened = None
         await self._look()
+        if etag is not None and self._found is not None and self._found.cid == found.cid and self._found.etag != etag:
+            self._follows.pop(self._found.etag or "", None)  # the end of the chain, also where it has been there before
+            self._follows[etag] = self._found.etag
 
-    async def _read_choices(self) -> None:
-        agents: Any = {"agents": []}
-        partners: Any = {"partners": []}
+    async def _choices_for(self, action: Action) -> Choices:
+        """Read who can be chosen in the action's form, as they are now. What can't be read is no choice, and told."""
+        agents: Json = {"agents": []}
+        partners: Json = {"partners": []}
         try:
-            agents = await self._api.get(f"{SAFETY}/sos/agents")
-            partners = await self._api.get(f"{SAFETY}/partners")
+            if action.chooses == "agents" and self._session.who.agent_id is None:
+                agents = await self._api.get(f"{SAFETY}/sos/agents")
+            elif action.chooses == "partners":
+                partners = await self._api.get(f"{SAFETY}/partners")
         except ApiRefused as refused:
             notify(say("failed", detail=refused.detail), look="bad")
-        self._choices = Choices(
+        return Choices(
             tuple((one["agentId"], f"{one['name']} · {one['agentId']}") for one in agents["agents"]),
             tuple((one["partner"], one["name"]) for one in partners["partners"]),
         )
 
 
+_NOTHING: Json = {"cid": None, "incident": None, "vehicle": None, "route": [], "partner": None, "destination": None}
+
+
 def _focus(found: Found) -> Json:
     """Return what the map shows of an incident."""
     tracking = found.incident.get("locationTracking") or {}
+    current = tracking.get("currentLocation")
     provider = found.incident.get("provider") or {}
+    name = provider.get("name") or found.row["partner"]
     return {
-        "cid": found.row["cid"],
+        "cid": found.cid,
         "incident": _place(found.row["location"]),
         "vehicle": _vehicle_place(found.vehicle),
         "route": found.route,
-        "partner": _place(tracking.get("currentLocation"), name=provider.get("name") or found.row["partner"]),
+        "partner": _place(current, name=name, at=current and current["lastUpdate"], old=_is_old(current)),
         "destination": _place(tracking.get("destination"), name=(tracking.get("destination") or {}).get("address")),
     }
 
@@ -254,5 +299,13 @@ def _place(said: Json | None, **more: object) -> Json | None:
 def _vehicle_place(vehicle: Json | None) -> Json | None:
     if vehicle is None or vehicle["asOf"] is None:
         return None
-    old = vehicle["online"] is False or datetime.now(UTC) - parse_instant(vehicle["asOf"]) > _OLD_AFTER
-    return _place(vehicle["location"], heading=vehicle["heading"], old=old)
+    old = vehicle["online"] is False or _is_before(vehicle["asOf"])
+    return _place(vehicle["location"], heading=vehicle["heading"], at=vehicle["asOf"], old=old)
+
+
+def _is_old(partner: Json | None) -> bool:
+    return partner is not None and (partner["lastUpdate"] is None or _is_before(partner["lastUpdate"]))
+
+
+def _is_before(instant: str) -> bool:
+    return datetime.now(UTC) - parse_instant(instant) > _OLD_AFTER

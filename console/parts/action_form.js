@@ -10,7 +10,7 @@ export default {
           <h2 v-if="f.heading">{{ f.heading }}</h2>
           <div class="field" :class="[f.kind, { wrong: errors[f.name] }]" v-show="!f.when || values[f.when]">
             <label :for="'f-' + f.name">{{ f.label }}<span v-if="f.required" aria-hidden="true"> *</span></label>
-            <select v-if="f.kind === 'choice'" :id="'f-' + f.name" v-model="values[f.name]" :required="f.required">
+            <select v-if="f.kind === 'choice' || f.kind === 'answer'" :id="'f-' + f.name" v-model="values[f.name]" :required="f.required">
               <option v-if="!f.required" value="">–</option>
               <option v-for="[value, label] in f.choices" :key="value" :value="value">{{ label }}</option>
             </select>
@@ -33,7 +33,7 @@ export default {
             </template>
             <input v-else-if="f.kind === 'flag'" :id="'f-' + f.name" type="checkbox" v-model="values[f.name]">
             <input v-else-if="f.kind === 'instant'" :id="'f-' + f.name" type="datetime-local" step="60" v-model="values[f.name]" :required="f.required">
-            <input v-else-if="f.kind === 'number'" :id="'f-' + f.name" type="number" step="any" :min="f.min" :max="f.max" v-model="values[f.name]" :required="f.required">
+            <input v-else-if="f.kind === 'number'" :id="'f-' + f.name" type="number" :step="f.step ?? 'any'" :min="f.min" :max="f.max" v-model="values[f.name]" :required="f.required">
             <input v-else :id="'f-' + f.name" :type="f.kind === 'phone' ? 'tel' : 'text'" v-model="values[f.name]" maxlength="128" :required="f.required">
             <p v-if="errors[f.name]" class="error" role="alert">{{ errors[f.name] }}</p>
           </div>
@@ -71,7 +71,7 @@ export default {
         if (f.when && !this.values[f.when]) continue;
         if (f.kind === "flag" || f.kind === "windows" || f.kind === "checks") said[f.name] = value;
         else if (value !== "" && value != null)
-          said[f.name] = f.kind === "instant" ? new Date(value).toISOString().replace(/\.\d+Z/, "Z") : f.kind === "number" ? Number(value) : value;
+          said[f.name] = f.kind === "instant" ? new Date(value).toISOString().replace(/\.\d+Z/, "Z") : f.kind === "number" ? Number(value) : f.kind === "answer" ? value === "yes" : value;
       }
       this.busy = true;
       this.$emit("said", { name: this.form.name, values: said });

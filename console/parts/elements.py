@@ -61,13 +61,24 @@ class IncidentDetail(Element, component="incident_detail.js"):
         texts = said("detail", "list", "clock", "kind", "urgency", "status", "call", "service", "consent", "yes", "no")
         self.props.update({"t": texts, "agent-sla": settings.console_agent_sla_s})
 
-    def show(self, incident: Json | None, row: Json | None, vehicle: Json | None, actions: Sequence[Json]) -> None:
-        """Show the incident's status answer, its line, the vehicle's latest state and what can be done now."""
-        self.run_method("show", incident, row, vehicle, list(actions))
+    def show(
+        self, incident: Json, row: Json, vehicle: Json | None, actions: Sequence[Json], *, etag: str | None
+    ) -> None:
+        """Show the incident's status answer and its ETag, its line, the vehicle's latest state, what can be done."""
+        self.run_method("show", incident, row, vehicle, list(actions), etag)
 
-    def on_act(self, acted: Callable[[str], Any]) -> None:
-        """Call with the name of the action that the viewer chose."""
-        self.on("act", lambda event: acted(str(event.args)))
+    def show_unread(self, why: str, *, keep: bool) -> None:
+        """Tell why the incident could not be read, beside what is shown of it already or alone."""
+        self.run_method("show_unread", why, keep)
+
+    def on_act(self, acted: Callable[[str, str, str | None], Any]) -> None:
+        """Call with the action that the viewer chose, and cid and ETag of the incident that was seen then."""
+
+        def handle(event: GenericEventArguments) -> Any:
+            etag = event.args["etag"]
+            return acted(str(event.args["name"]), str(event.args["cid"]), None if etag is None else str(etag))
+
+        self.on("act", handle)
 
 
 class LiveMap(Element, component="live_map.js"):

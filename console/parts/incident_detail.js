@@ -16,9 +16,11 @@ export default {
       <div class="big-age" :title="utc(row.timestamp)"><b>{{ age }}</b><small>{{ t['detail.since'] }} {{ local(row.timestamp, { seconds: true }) }}</small></div>
     </header>
 
+    <p v-if="why" class="note warn" role="status">{{ why }}</p>
+
     <div ref="toolbar" class="actions" role="toolbar" tabindex="-1" :aria-label="t['detail.actions']">
       <button v-for="a in actions" :key="a.name" type="button" class="button" :class="a.look" :data-action="a.name"
-              @click="$emit('act', a.name)">{{ a.label }}</button>
+              @click="$emit('act', { name: a.name, cid: incident.cid, etag })">{{ a.label }}</button>
       <span v-if="!actions.length" class="dim">{{ t['detail.over'] }}</span>
     </div>
 
@@ -97,9 +99,9 @@ export default {
       </ol>
     </section>
   </article>
-  <div v-else class="detail nothing"><p>{{ t['detail.choose'] }}</p></div>`,
+  <div v-else class="detail nothing"><p :role="why ? 'alert' : null">{{ why || t['detail.choose'] }}</p></div>`,
   props: { t: Object, agentSla: Number },
-  data: () => ({ incident: null, row: null, vehicle: null, actions: [] }),
+  data: () => ({ incident: null, row: null, vehicle: null, actions: [], etag: null, why: "" }),
   mounted() {
     // A form that closes gives the focus back to the button that opened it, which may be gone by then.
     this.closed = (event) => event.target.matches("dialog") && setTimeout(this.refocus);
@@ -164,10 +166,14 @@ export default {
   methods: {
     local,
     utc,
-    show(incident, row, vehicle, actions) {
+    show(incident, row, vehicle, actions, etag) {
       const held = this.$refs.toolbar?.contains(document.activeElement);
-      Object.assign(this, { incident, row, vehicle, actions });
+      Object.assign(this, { incident, row, vehicle, actions, etag, why: "" });
       if (held) this.$nextTick(this.refocus);
+    },
+    show_unread(why, keep) {
+      this.why = why;
+      if (!keep) this.incident = null;
     },
     /** Keep the place of whoever works with the keyboard when the pressed button is gone: no other button has it then. */
     refocus() {

@@ -3,6 +3,7 @@ import { tick, setClock, duration, since, serviceClock, rank, local, utc } from 
 const ROW_PX = 66;
 const SPARE = 6;
 const HOLD_MS = 3000;
+const KNOWN = "tcu-known";
 
 export default {
   template: `
@@ -17,14 +18,14 @@ export default {
              :aria-label="t['list.search']" @keydown.down.prevent="$refs.rows.focus()">
     </div>
     <div ref="rows" class="rows" role="listbox" tabindex="0" :aria-label="t['list.label']"
-         :aria-activedescendant="selected ? 'row-' + selected : null"
+         :aria-activedescendant="visible.some((row) => row.cid === selected) ? 'row-' + selected : null"
          @scroll.passive="scrolled" @keydown="pressed" @pointerdown="hold">
       <p v-if="loaded && !shown.length" class="empty">{{ t['list.empty'] }}</p>
       <p v-if="!loaded" class="empty">{{ t['list.loading'] }}</p>
       <div :style="{ height: shown.length * ${ROW_PX} + 'px', position: 'relative' }">
         <div v-for="row in visible" :key="row.cid" :id="'row-' + row.cid" role="option" class="row"
              :class="[level(row), row.service.toLowerCase(), { mine: row.agentId && row.agentId === me, fresh: isFresh(row) }]"
-             :aria-selected="row.cid === selected" :data-cid="row.cid"
+             :aria-selected="row.cid === selected" :aria-posinset="row.place" :aria-setsize="shown.length" :data-cid="row.cid"
              :style="{ transform: 'translateY(' + row.top + 'px)' }" @click="select(row.cid)">
           <span class="bar" aria-hidden="true"></span>
           <span class="line">
@@ -46,7 +47,7 @@ export default {
         </div>
       </div>
     </div>
-    <p v-if="held" class="note warn small" role="status">{{ t['list.sound_held'] }}</p>
+    <p v-if="held && sound" class="note warn small" role="status">{{ t['list.sound_held'] }}</p>
     <p class="sr-only" role="status" aria-live="assertive">{{ announced }}</p>
   </section>`,
   props: { t: Object, me: String, agentSla: Number, serverNow: String, chosen: String, sound: Boolean },
@@ -68,6 +69,7 @@ export default {
     this.fresh = new Map();
     this.selected = this.chosen;
     this.title = document.title;
+    this.before = JSON.parse(sessionStorage.getItem(KNOWN)); // to this tab, when it showed the list last
     this.unseen = 0;
     this.changes = 0;
     this.holding = false;
@@ -91,12 +93,15 @@ export default {
       this.audio.resume();
       this.held = false;
     };
-    for (const touch of ["click", "keydown"]) document.addEventListener(touch, this.touched, { once: true });
+    for (const touch of ["click", "keydown"]) document.addEventListener(touch, this.touched);
+    this.held = !navigator.userActivation.hasBeenActive;
+    this.leaving = () => sessionStorage.setItem(KNOWN, JSON.stringify([...this.rows.keys()]));
+    window.addEventListener("pagehide", this.leaving);
     this.released = () => setTimeout(this.let_go); // after the click that follows
     for (const release of ["pointerup", "pointercancel"]) document.addEventListener(release, this.released);
     document.addEventListener("keydown", this.keys);
     window.addEventListener("focus", this.seen);
-    document.addEventListener("pointerdown", this.seen);
+    for (const touch of ["pointerdown", "keydown"]) document.addEventListener(touch, this.seen);
     this.blink = setInterval(() => {
       if (!this.unseen) return;
       const marked = document.title.startsWith("●");
@@ -109,7 +114,8 @@ export default {
     for (const touch of ["click", "keydown"]) document.removeEventListener(touch, this.touched);
     document.removeEventListener("keydown", this.keys);
     window.removeEventListener("focus", this.seen);
-    document.removeEventListener("pointerdown", this.seen);
+    for (const touch of ["pointerdown", "keydown"]) document.removeEventListener(touch, this.seen);
+    window.removeEventListener("pagehide", this.leaving);
     for (const release of ["pointerup", "pointercancel"]) document.removeEventListener(release, this.released);
     this.audio?.close();
   },
@@ -130,14 +136,16 @@ export default {
     visible() {
       const first = Math.max(0, Math.floor(this.top / ROW_PX) - SPARE);
       const last = Math.ceil((this.top + this.height) / ROW_PX) + SPARE;
-      return this.shown.slice(first, last).map((row, i) => ({ ...row, top: (first + i) * ROW_PX }));
+      return this.shown.slice(first, last).map((row, i) => ({ ...row, place: first + i + 1, top: (first + i) * ROW_PX }));
     },
   },
   methods: {
     local,
     utc,
     replace(rows) {
-      const raised = this.loaded ? this.arrived(rows) : []; // what was there before this page did is no news
+      // What is there when a tab is opened is no news; what came while it loaded anew is.
+      const known = this.loaded ? this.rows : this.before && new Set(this.before);
+      const raised = known ? this.arrived(rows, known) : [];
       this.rows = new Map(rows.map((row) => [row.cid, row]));
       this.loaded = true;
       this.changes++;
@@ -145,7 +153,7 @@ export default {
       this.alarm(raised);
     },
     change(rows, gone) {
-      const raised = this.arrived(rows);
+      const raised = this.arrived(rows, this.rows);
       for (const row of rows) this.rows.set(row.cid, row);
       for (const cid of gone) {
         this.rows.delete(cid);
@@ -155,9 +163,9 @@ export default {
       this.show_changes();
       this.alarm(raised);
     },
-    /** Mark those that were not there as fresh; return the SOS among them that nobody has answered. */
-    arrived(rows) {
-      const added = rows.filter((row) => !this.rows.has(row.cid));
+    /** Mark those that were not known as fresh; return the SOS among them that nobody has answered. */
+    arrived(rows, known) {
+      const added = rows.filter((row) => !known.has(row.cid));
       for (const row of added) this.fresh.set(row.cid, Date.now());
       return added.filter((row) => row.service === "SOS" && row.status === "INITIATED");
     },

@@ -1,6 +1,6 @@
 import { leaflet as L } from "nicegui-leaflet";
 import { loadResource } from "../../static/utils/resources.js";
-import { rank } from "tcu-console";
+import { fill, local, rank } from "tcu-console";
 
 const COLOURS = { CRITICAL: "--critical", HIGH: "--high", MEDIUM: "--medium", LOW: "--low" };
 const NICE = [30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
@@ -99,8 +99,8 @@ export default {
       const route = what.route.map((p) => [p.latitude, p.longitude]);
       const line = this.line("route", route, { weight: 4, opacity: 0.75 });
       line?.setStyle({ color: colour("--accent") });
-      this.place("car", what.vehicle, what.vehicle && (what.vehicle.old ? this.t["map.vehicle_old"] : this.t["map.vehicle"]));
-      this.place("truck", what.partner, what.partner?.name || this.t["map.partner"]);
+      this.place("car", what.vehicle, this.aged(this.t["map.vehicle"], what.vehicle));
+      this.place("truck", what.partner, this.aged(what.partner?.name || this.t["map.partner"], what.partner));
       this.place("goal", what.destination, what.destination?.name || this.t["map.destination"]);
       const approach = what.partner && (what.vehicle || what.incident);
       const dashes = this.line("approach", approach ? [point(what.partner), point(approach)] : [], { weight: 2, dashArray: "6 8" });
@@ -109,6 +109,10 @@ export default {
         const all = [what.incident, what.vehicle, what.partner].filter(Boolean).map(point);
         if (all.length) this.map.fitBounds(L.latLngBounds([...all, ...route]).pad(0.25), { maxZoom: 14 });
       }
+    },
+    /** A label that tells since when a place may not be true any more. */
+    aged(label, where) {
+      return where?.old ? fill(this.t["map.as_of"], { what: label, time: local(where.at) || "?" }) : label;
     },
     all() {
       const where = [...this.dots.values()].map((dot) => dot.getLatLng());
