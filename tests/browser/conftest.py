@@ -23,7 +23,7 @@ from schemas.topics import LaneName
 from stack.broker import Broker
 from stack.places import free_port
 from stack.server import Server
-from tests.api import AGENT, OPERATOR, VIN, Api, serving
+from tests.api import AGENT, OPERATOR, OTHER_VIN, VIN, Api, serving
 from tests.processes import end_sessions, is_ready, product_process, worker_environment
 from tests.wire import Wire, wire
 
@@ -34,18 +34,21 @@ TOKENS = {
     "agent": "sk_agent_one",
     "other_agent": "sk_agent_two",
     "guardian": "sk_guardian_of_one",
+    "family": "sk_guardian_of_two",
     "brief": "sk_for_some_seconds",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The running product. `url` is the console as the browser reaches it, over a wire that a test may cut.
+    """The running product. `url` is the console as the browser reaches it, over a wire that a test may cut, and
+    `console_url` without it.
 
     A test that stops the rules process starts it again.
     """
 
     url: str
+    console_url: str
     api: Api
     rules: Server
     to_console: Wire
@@ -84,7 +87,8 @@ def site(
                 for started in [at_once.submit(process.start, wait_s=60) for process in processes]:
                     started.result()
             with wire(port) as to_console:
-                yield Site(f"http://127.0.0.1:{to_console.port}", api, rules, to_console, to_api, logs / "console.log")
+                url, direct = (f"http://127.0.0.1:{number}" for number in (to_console.port, port))
+                yield Site(url, direct, api, rules, to_console, to_api, logs / "console.log")
         finally:
             for process in processes:
                 process.kill()
@@ -112,6 +116,7 @@ def _add_people(api: Api) -> None:
     api.add_key(TOKENS["agent"], Role.AGENT, every_vehicle=True, agent_id=AGENT)
     api.add_key(TOKENS["other_agent"], Role.AGENT, every_vehicle=True, agent_id=OTHER_AGENT)
     api.add_key(TOKENS["guardian"], Role.GUARDIAN, vins=[VIN])
+    api.add_key(TOKENS["family"], Role.GUARDIAN, vins=[VIN, OTHER_VIN])
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import json
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -10,13 +11,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+import api
 from console import actions, night, sessions, texts
 from console.actions import Subject
 from console.board import Board
 from console.guard import policy
 from console.pages import operator
 from console.public_api import ApiRefused, Json, PublicApi
-from console.sessions import Desk
+from console.sessions import Desk, Session
 from console.settings import ConsoleSettings
 from console.watch import Watch
 from console.week import monday_of, week
@@ -90,6 +92,12 @@ def subject(service: str, status: str, role: Role = Role.OPERATOR) -> Subject:
         "status": status,
         "voiceCall": None,
         "contactCenter": {"agentId": None},
+        "dispatchInfo": {"dispatched": False} | dict.fromkeys(SENT),
+        "partner": "SAMSUNG_FIRE",
+        "partnerTicketId": None,
+        "provider": None,
+        "serviceType": "TOWING",
+        "locationTracking": {"breakdownLocation": None, "destination": None},
     }
     return Subject(service, incident, who, "2026-03-07T18:30:00Z")
 
@@ -107,6 +115,68 @@ def test_what_is_offered_is_what_the_incident_allows(service: str, status: str) 
 def test_a_counselor_is_not_offered_the_partners_words() -> None:
     offered = {action.name for action in actions.offered(subject("RSA", "DISPATCHED", Role.AGENT))}
     assert offered == {"dispatch_partner", "close", "cancel"}
+
+
+SENT = ("serviceType", "status", "provider", "unitNumber", "contactNumber", "estimatedArrival")
+EXAMPLES = Path(api.__file__).parent / "examples"
+ELSEWHERE = {"cid", "vin", "status", "agentId", "timestamp", "customerConsent", "provider.id", "costDetails.totalCost"}
+"""What a form does not ask: the incident and the counselor say it, or it follows from the rest."""
+SPELLINGS = {
+    "costDetails.discountAmount": "costDetails.discount",
+    "costDetails.paymentStatus": "costDetails.billingStatus",
+    "customerFeedback.satisfactionRating": "customerFeedback.satisfaction",
+}
+
+
+def leaves(of: Json, base: str = "") -> set[str]:
+    """Return the dotted names of what has a value; the two places as text, which the guide has both ways."""
+    found: set[str] = set()
+    for name, value in of.items():
+        path = base + name
+        inner = isinstance(value, dict) and not path.endswith("Location")
+        found |= leaves(value, f"{path}.") if inner else {SPELLINGS.get(path, path)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "example"),
+    [
+        ("close", "RESOLVED", "sos_closure_request"),
+        ("dispatch_service", "CONNECTED", "sos_dispatch_request"),
+        ("close", "COMPLETED", "rsa_closure_request"),
+        ("complete", "ARRIVED", "rsa_partner_dispatch_completion_request"),
+    ],
+)
+def test_a_form_asks_for_what_the_guides_request_has(action: str, status: str, example: str) -> None:
+    asked = json.loads((EXAMPLES / f"{example}.json").read_text())
+    of = subject(example[:3].upper(), status)
+    form = actions.form_of(actions.named(of, action), of, actions.Choices((), ()))
+    assert form is not None
+    named = {one["name"] for one in form["fields"]}
+    assert leaves(asked) - ELSEWHERE <= named
+
+
+def test_the_company_that_came_is_told_where_it_is_another_than_was_known() -> None:
+    of = subject("RSA", "COMPLETED")
+    known = {"id": "PROV_001", "name": "FastTow", "phone": "02-1", "driver": {"name": "Kim", "phone": None}}
+    of.incident["provider"] = known | {"vehicle": None}
+    close = actions.named(of, "close")
+    filled = {"provider.name": "FastTow", "provider.driver.name": "Kim"}
+    assert "provider" not in close.request(of, filled).body
+    other = close.request(of, filled | {"provider.driver.name": "Lee"}).body["provider"]
+    assert other == known | {"driver": {"name": "Lee"}}
+
+
+def test_what_was_used_is_told_one_by_one_and_the_total_follows() -> None:
+    of = subject("RSA", "COMPLETED")
+    said = {
+        "serviceDetails.specialEquipment": "WHEEL_LIFT, DOLLY,",
+        "costDetails.baseFee": 50000,
+        "costDetails.discount": 1000,
+    }
+    body = actions.named(of, "close").request(of, said).body
+    assert body["serviceDetails"] == {"specialEquipment": ["WHEEL_LIFT", "DOLLY"]}
+    assert body["costDetails"] == {"baseFee": 50000, "discount": 1000, "totalCost": 49000}
 
 
 def test_fields_are_named_as_the_apis_errors_name_them() -> None:
@@ -328,6 +398,24 @@ def test_a_board_that_fails_begins_anew_and_looks_lost_meanwhile(monkeypatch: py
 
     asyncio.run(keep())
     assert runs == [True, True]
+
+
+def test_a_session_lasts_an_hour_from_when_its_last_page_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody() -> None:
+        api = PublicApi("http://127.0.0.1:1", "sk_nobody")
+        who = WhoAmI(role=Role.AGENT, vins=(), every_vehicle=True, agent_id=None, partner=None, expires_at=None)
+        desk = Desk(who, Role.AGENT, api, Board(api, ended=lambda: None))
+        session = Session("name", desk, began_s=0, used_s=0)
+        ended = lambda: None  # noqa: E731 - told apart by its identity
+        session.opened(ended)
+        monkeypatch.setattr("time.monotonic", lambda: 3 * 3600.0)
+        assert not session.is_over(3 * 3600.0)
+        session.closed(ended)
+        assert [session.is_over(s) for s in (3 * 3600.0, 4 * 3600.0, 4 * 3600.0 + 1)] == [False, False, True]
+        session.opened(ended)
+        assert [session.is_over(s) for s in (12 * 3600.0, 12 * 3600.0 + 1)] == [False, True]
+
+    asyncio.run(nobody())
 
 
 def health(status: str, rules: str) -> dict[str, Any]:
