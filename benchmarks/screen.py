@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 from urllib.request import Request, urlopen
 
+import psycopg
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from benchmarks.api import add_incidents
@@ -25,6 +26,7 @@ EVENTS_PER_S = 5
 FRAMES_S = 60
 FAST_EVENTS_PER_S = 20
 """A working day has some 100,000 events; in half an hour these are 36,000."""
+ROUTE_S = 15 * 60
 _SLOW_MS = 50
 _CLICKS = 12
 _SERVICES = ("POLICE", "AMBULANCE", "FIRE", "TOWING")
@@ -54,8 +56,10 @@ def run(parts: Servers, say: Say, *, seed: int, minutes: int) -> list[Figure]:
         # What is shown of it grows with each change of it, as it should: it is left alone while memory is counted.
         shown = page.get_attribute(".detail", "data-cid")
         others = {vin: cid for vin, cid in cids.items() if cid != shown}
+        driven = next(vin for vin, cid in cids.items() if cid == shown)
         say(f"memory, {FAST_EVENTS_PER_S} events/s for {minutes} minutes")
-        with _events(api_port, url, random, others, visitors, per_s=FAST_EVENTS_PER_S) as sent:
+        with _driving(url, driven), _events(api_port, url, random, others, visitors, per_s=FAST_EVENTS_PER_S) as sent:
+            page.wait_for_selector(".map .sign.car")
             kept = _kept(page, say, minutes)
         browser.close()
     parts.drop_database(url)
@@ -127,6 +131,32 @@ def _measured(client: CDPSession) -> dict[str, float]:
     for _ in range(2):
         client.send("HeapProfiler.collectGarbage")
     return {one["name"]: one["value"] for one in client.send("Performance.getMetrics")["metrics"]}
+
+
+@contextmanager
+def _driving(url: str, vin: str) -> Iterator[None]:
+    """Let this vehicle go round and tell its place each second, as it has for as long as its route is drawn."""
+    done = threading.Event()
+    statement = (
+        "INSERT INTO vehicle_status (vin, message_id, occurred_at, received_at, clock_suspect, latitude, longitude)"
+        " SELECT %(vin)s, gen_random_uuid(), at, at, false,"
+        " 37.5 + 0.02 * sin(extract(epoch FROM at) / 60), 127 + 0.02 * cos(extract(epoch FROM at) / 60)"
+        " FROM generate_series(now() - %(since)s * interval '1 second', now(), interval '1 second') AS at"
+    )
+
+    def drive(conn: psycopg.Connection) -> None:
+        while not done.wait(1):
+            conn.execute(statement, {"vin": vin, "since": 0})
+
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(statement, {"vin": vin, "since": ROUTE_S})
+        driving = threading.Thread(target=drive, args=(conn,))
+        driving.start()
+        try:
+            yield
+        finally:
+            done.set()
+            driving.join()
 
 
 @contextmanager
