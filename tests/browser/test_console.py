@@ -740,19 +740,6 @@ def test_a_week_long_ago_shows_its_own_violations_and_says_whose_hours_it_shows(
     expect(notes).to_have_count(0)
 
 
-def test_a_why_that_is_closed_leaves_nothing_behind(site: Site, sign_in: SignIn, tcu: Connect) -> None:
-    restrict_now(site.api)
-    vehicle = tcu(VIN)
-    vehicle.send(Uplink.ENGINE, event="START")
-    seat = sign_in("guardian")
-    goes_on = seat.page.locator(".entry[data-id^=vio]", has_text="goes on")
-    for _ in range(2):
-        goes_on.get_by_text("Why?").click()
-        seat.page.locator(".explain").get_by_text("Back").click()
-        expect(seat.page.locator(".explain")).to_have_count(0)
-    vehicle.send(Uplink.ENGINE, event="STOP")
-
-
 def test_a_guardian_sees_the_own_vehicle_only(site: Site, sign_in: SignIn) -> None:
     restrict_now(site.api)
     seat = sign_in("guardian")
