@@ -99,8 +99,8 @@ def write_day(
     if digest is None or (file.exists() and _digest_of(file) == digest):
         return 0
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: what is ended in the middle leaves no file that looks whole.
-    partial = file.with_suffix(".partial")
+    # Under another name until it is whole, and one with a dot: pandas and its like read every other file of a folder.
+    partial = file.with_name(".rows.partial")
     schema = pa.schema([(column.name, _TYPES[column.type]) for column in columns])
     written = 0
     with parquet.ParquetWriter(partial, schema, compression="zstd") as writer:

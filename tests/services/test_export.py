@@ -101,6 +101,11 @@ def test_ended_in_the_middle_it_goes_on_and_brings_what_is_new(
         assert run(*choice).exit_code != 0
     done = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
     assert sorted(file.parent.name for file in done) == [f"day=2026-03-{day:02}" for day in range(1, 5)]
+    assert list(tmp_path.rglob("*.partial"))  # what there is of the fifth, which nobody reads
+    whole = one(sampled, "SELECT count(*) FROM vehicle_status WHERE occurred_at < '2026-03-05Z'")
+    assert len(pd.read_parquet(tmp_path / "status")) == whole[0]
+    query = "SELECT count(*) FROM read_parquet(?)"
+    assert duckdb.sql(query, params=[f"{tmp_path}/status/*/*.parquet"]).fetchall() == [whole]
     assert run(*choice).exit_code == 0
     assert len(list(tmp_path.rglob("*.parquet"))) == 8
     assert not list(tmp_path.rglob("*.partial"))
