@@ -400,10 +400,12 @@ def check_(
     if schema:
         typer.echo(json_schema(), nl=False)
         return
+    if not scenarios:  # a list of files that came out empty must not pass
+        raise typer.BadParameter("expected files, names of bundled ones, or all", param_hint="SCENARIO...")
     report = Report(as_json=as_json)
 
     async def main(settings: Settings, stop: asyncio.Event) -> int:
-        paths = [path for name in scenarios or () for path in scenario_files(name)]
+        paths = [path for name in scenarios for path in scenario_files(name)]
         vins = sorted({vin for path in paths for vin in load_scenario(path)[0].vehicles.values()})
         chosen = _chosen(seed, report)
         garage = Garage(broker_of(settings), certificates_of(settings, vins), chosen, report.notice)

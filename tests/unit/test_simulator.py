@@ -460,6 +460,13 @@ def test_a_missing_certificate_is_answered_with_the_command_that_issues_it(set_u
         certificates_of(load_settings(), [fleet_vin(number) for number in range(1, 2001)])
 
 
+@pytest.mark.usefixtures("set_up")
+def test_a_check_of_nothing_does_not_pass() -> None:
+    ended = CliRunner().invoke(app, ["check", "--json"])
+    assert ended.exit_code == 2
+    assert "SCENARIO...: expected files, names of bundled ones, or all" in ended.stderr
+
+
 @pytest.mark.parametrize("command", [[], ["story"], ["fleet"], ["demo"], ["record"], ["replay"], ["faults"], ["check"]])
 def test_help_teaches_by_examples(command: list[str]) -> None:
     shown = CliRunner().invoke(app, [*command, "--help"])
