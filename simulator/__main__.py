@@ -277,7 +277,11 @@ def replay_(
     seed: Seed = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
-    """Play a recorded trace again: the same trips, incidents and violations come of it.
+    """Play a recorded trace again: the same trips, incidents and violations come of it, within two limits.
+
+    What the call center has done is not in a trace. Where it closed an incident before the vehicle pressed again, the
+    second press now joins the first, whose incident is still open: one incident comes of two. And with shifted times a
+    drive falls into other hours, so that a curfew judges it otherwise.
 
     The vehicles speak in the trace's order, send again what gets no receipt, and answer the commands that they get
     now: recorded answers and presence are left out. With original times and vehicles, what the database has already
