@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 from uuid import UUID, uuid5
 
 import gpxpy
@@ -51,15 +51,28 @@ class Said:
 
 
 class Recorder:
-    """Writes what was said, line by line, to a file that ends in .jsonl or .csv. Raises BadTrace for any other."""
+    """Writes what was said, line by line, to a file that ends in .jsonl or .csv. Raises BadTrace for any other.
 
-    def __init__(self, path: Path, file: TextIO) -> None:
+    It is opened, and what was in it is lost, when the context is entered, which raises BadTrace where it can't be.
+    """
+
+    def __init__(self, path: Path) -> None:
         if path.suffix not in {".jsonl", ".csv"}:
             raise BadTrace(f"{path}: expected a name that ends in .jsonl or .csv")
-        self._file = file
-        self._csv = csv.DictWriter(file, _COLUMNS) if path.suffix == ".csv" else None
+        self._path = path
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = self._path.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise BadTrace(f"{self._path}: {error.strerror}") from error
+        self._csv = csv.DictWriter(self._file, _COLUMNS) if self._path.suffix == ".csv" else None
         if self._csv is not None:
             self._csv.writeheader()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def write(self, said: Said) -> None:
         """Add one message; it is on its way to the disk when this returns."""

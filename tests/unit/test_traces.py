@@ -1,6 +1,8 @@
 """Traces: written, read again, recast, shifted, and made of GPX tracks."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +14,13 @@ from hypothesis import strategies as st
 
 from schemas.base import parse_instant
 from schemas.call import CallStatus
-from schemas.topics import Uplink
+from schemas.topics import Uplink, uplink_topic
 from schemas.vehicle import EngineMessage, StatusMessage
 from simulator import driving, messages
+from simulator.record import record
 from simulator.replay import Times, prepared, recast
+from simulator.session import Heard, SessionLost
+from simulator.settings import Settings
 from simulator.traces import BadTrace, Recorder, Said, read_trace
 
 AT = datetime(2026, 3, 7, 18, 30, tzinfo=UTC)
@@ -23,8 +28,7 @@ VIN, OTHER, THIRD = "KMHSH81C7LU123456", "KMHSH81C7LU123457", "KMHSH81C7LU123458
 
 
 def written(path: Path, trace: list[Said]) -> list[Said]:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        recorder = Recorder(path, file)
+    with Recorder(path) as recorder:
         for said in trace:
             recorder.write(said)
     return read_trace(path)
@@ -73,6 +77,69 @@ def test_what_is_no_trace_is_told_with_its_line(name: str, text: str, complaint:
     (tmp_path / name).write_text(text)
     with pytest.raises(BadTrace, match=complaint):
         read_trace(tmp_path / name)
+
+
+class OneMessage:
+    """A session that brings one message with the broker's answer, or cannot connect."""
+
+    reachable = True
+
+    def __init__(self, *_: object, on_message: Callable[[Heard], None], **__: object) -> None:
+        self._on_message = on_message
+
+    async def connect(self, _filter: str, *, expiry_s: int) -> None:
+        if not self.reachable:
+            raise SessionLost("refused")
+        assert expiry_s == 0
+        self._on_message(Heard(uplink_topic(VIN, Uplink.STATUS), b"{}", None))
+
+    async def lost(self) -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def leave(self) -> None:
+        pass
+
+
+def recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record what the one message says, with the worker's certificate."""
+    monkeypatch.setattr("simulator.record.Session", OneMessage)
+    services = path.parent / "services"
+    services.mkdir()
+    for name in ("ingest.crt", "ingest.key"):
+        (services / name).touch()
+    settings = Settings(mqtt_host="", mqtt_port=1, mqtt_services_port=2, mqtt_ca=path, pki_dir=path.parent)
+
+    async def play() -> None:
+        stop = asyncio.Event()
+        stop.set()
+        await record(settings, path, vins=(), stop=stop, notify=print)
+
+    asyncio.run(play())
+
+
+def test_a_message_that_comes_with_the_subscription_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(tmp_path / "a.csv", monkeypatch)
+    assert [said.payload for said in read_trace(tmp_path / "a.csv")] == [b"{}"]
+
+
+@pytest.mark.parametrize(("name", "reachable"), [("keep.gpx", True), ("keep.jsonl", False)])
+def test_where_nothing_can_be_recorded_what_was_there_is_kept(
+    name: str, reachable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text("kept")
+    monkeypatch.setattr(OneMessage, "reachable", reachable)
+    with pytest.raises((BadTrace, SessionLost)):
+        recorded(tmp_path / name, monkeypatch)
+    assert (tmp_path / name).read_text() == "kept"
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trace.jsonl").mkdir()
+    with pytest.raises(BadTrace, match=r"trace\.jsonl: Is a directory"):
+        recorded(tmp_path / "trace.jsonl", monkeypatch)
 
 
 def test_another_vehicle_plays_a_role() -> None:
