@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,18 +93,35 @@ def read_trace(path: Path) -> list[Said]:
         with path.open(encoding="utf-8", newline="") as file:
             match path.suffix:
                 case ".jsonl":
-                    rows: Iterable[Any] = (json.loads(line) for line in file if line.strip())
-                    return [_said(row, f"{path} line {number}") for number, row in enumerate(rows, start=1)]
+                    lines = ((line, f"{path} line {number}") for number, line in enumerate(file, start=1))
+                    return [_said(_parsed(line, where), where) for line, where in lines if line.strip()]
                 case ".csv":
-                    return [
-                        _said(row, f"{path} row {number}") for number, row in enumerate(csv.DictReader(file), start=1)
-                    ]
+                    return [_said(row, f"{path} row {number}") for number, row in _rows(file)]
                 case ".gpx":
                     return list(_of_gpx(file, path))
                 case _:
                     raise BadTrace(f"{path}: expected a file that ends in .jsonl, .csv or .gpx")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, GPXException) as error:
+    except (OSError, ValueError, GPXException) as error:
         raise BadTrace(f"{path}: {error}") from error
+
+
+def _parsed(line: str, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise BadTrace(f"{where} column {error.colno}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number too long, an object too deep
+        raise BadTrace(f"{where}: {error}") from error
+
+
+def _rows(file: TextIO) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV file with their numbers. Raises ValueError where it is none."""
+    number = 0
+    try:
+        for number, row in enumerate(csv.DictReader(file), start=1):
+            yield number, row
+    except csv.Error as error:
+        raise ValueError(f"row {number + 1}: {error}") from error
 
 
 def _said(row: Any, where: str) -> Said:
@@ -195,11 +212,17 @@ def _drive(points: Sequence[GPXTrackPoint], odometer_km: float) -> Iterator[tupl
 
 
 def _status(point: GPXTrackPoint, speed_kph: float, heading: float | None, odometer_km: float) -> StatusMessage:
-    """Return a sample with what a track tells; what it does not tell is left out."""
+    """Return a sample with what a track tells; what it does not tell is left out. Raises ValueError for no place."""
+    try:
+        location = Location(latitude=point.latitude, longitude=point.longitude, heading=heading)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = f"the point of {format_instant(_time(point))}: {first['loc'][0]}"
+        raise ValueError(f"{place}: {first['msg']}, not {first['input']}") from error
     return StatusMessage(
         message_id=_id(point, "status"),
         timestamp=_time(point),
-        location=Location(latitude=point.latitude, longitude=point.longitude, heading=heading),
+        location=location,
         speed_kph=round(speed_kph, 1),
         odometer_km=round(odometer_km, 3),
         engine_status=EngineStatus.ON,
@@ -208,9 +231,12 @@ def _status(point: GPXTrackPoint, speed_kph: float, heading: float | None, odome
 
 
 def _told(point: GPXTrackPoint, name: str) -> float | None:
-    """Return what GPX 1.0 tells of a point beyond its place; the library has no types for it."""
+    """Return what GPX 1.0 tells of a point beyond its place, None where it is -1 or NaN, as devices say "unknown".
+
+    The library has no types for it.
+    """
     value = getattr(point, name)
-    return None if value is None else float(value)
+    return float(value) if value is not None and 0 <= value < math.inf else None
 
 
 def _time(point: GPXTrackPoint) -> datetime:

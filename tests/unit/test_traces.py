@@ -58,18 +58,43 @@ def test_any_bytes_come_back(tmp_path_factory: pytest.TempPathFactory, payloads:
         assert said.payload == payload or json.loads(said.payload) == json.loads(payload)
 
 
+def gpx(points: str) -> str:
+    return (
+        '<gpx version="1.1" creator="test" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>'
+        f"{points}</trkseg></trk></gpx>"
+    )
+
+
+def a_track(latitude: str = "37.5", told: str = "") -> str:
+    """Return a track whose second point is at this latitude, and tells something more."""
+    return gpx(
+        '<trkpt lat="37.5" lon="127"><time>2026-03-07T18:30:00Z</time></trkpt>'
+        f'<trkpt lat="{latitude}" lon="127.001"><time>2026-03-07T18:30:01Z</time>{told}</trkpt>'
+    )
+
+
+GOOD_LINE = f'{{"at": "2026-03-07T18:30:00Z", "vin": "{VIN}", "kind": "sos", "payload": {{}}}}'
+
+
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
         ("a.txt", "", "ends in .jsonl, .csv or .gpx"),
         ("a.jsonl", "{", "Expecting property name"),
         ("a.jsonl", "[]", "line 1: expected an object"),
+        ("a.jsonl", "\n \n[]", "line 3: expected an object"),
+        ("a.jsonl", f"{GOOD_LINE}\n\n" + '{"at": "now",}', "a.jsonl line 3 column 14: Expecting property name"),
+        ("a.jsonl", "[" * 100_000, "line 1: maximum recursion depth"),
+        ("a.jsonl", "9" * 5000, "line 1: Exceeds the limit"),
         ("a.jsonl", '{"at": "yesterday"}', "line 1: expected payload"),
         ("a.jsonl", '{"at": "yesterday", "payload": {}}', "RFC 3339"),
         ("a.jsonl", '{"at": "2026-03-07T18:30:00Z", "payload": {}, "vin": "IOQ", "kind": "sos"}', "vin: String"),
         ("a.jsonl", f'{{"at": "2026-03-07T18:30:00Z", "payload": {{}}, "vin": "{VIN}", "kind": "x"}}', "'x' is not"),
         ("a.csv", f"at,vin,kind,payload\n2026-03-07T18:30:00Z,{VIN},sos,\n", "row 1: expected payload"),
+        ("a.csv", "at,vin,kind,payload\n" + "x" * 131_073, r"a\.csv: row 1: field larger than field limit"),
         ("a.gpx", "<gpx", "a.gpx"),
+        ("a.gpx", a_track(latitude="95"), r"a\.gpx: the point of 2026-03-07T18:30:01Z: latitude: .* 90, not 95\.0"),
+        ("a.gpx", a_track(latitude="NaN"), r"a\.gpx: the point of 2026-03-07T18:30:01Z: latitude: "),
         ("a.gpx", '<gpx version="1.1" creator="x"/>', "two points with times"),
     ],
 )
@@ -184,11 +209,14 @@ def test_shifted_times_end_when_the_last_is_said_and_equal_ids_stay_equal() -> N
     assert len({original, bodies[0]["messageId"], json.loads(other[0].payload)["messageId"]}) == 3
 
 
-def gpx(points: str) -> str:
-    return (
-        '<gpx version="1.1" creator="test" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>'
-        f"{points}</trkseg></trk></gpx>"
-    )
+@pytest.mark.parametrize("unknown", ["-1", "NaN"])
+def test_a_track_that_does_not_know_speed_and_course_has_them_of_its_points(unknown: str, tmp_path: Path) -> None:
+    told = f"<course>{unknown}</course><speed>{unknown}</speed>"
+    (tmp_path / "a.gpx").write_text(a_track(told=told).replace('version="1.1"', 'version="1.0"').replace("1/1", "1/0"))
+    sample = StatusMessage.model_validate_json(read_trace(tmp_path / "a.gpx")[2].payload)
+    assert sample.speed_kph == pytest.approx(318, abs=1)
+    assert sample.location is not None
+    assert sample.location.heading == pytest.approx(90)
 
 
 def test_a_gpx_track_is_a_drive_whose_odometer_and_speed_follow_from_it(tmp_path: Path) -> None:
