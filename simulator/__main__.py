@@ -214,7 +214,9 @@ def fleet(
                     watch=watch,
                 )
         report.fleet(counted)
-        return 0 if counted.complete else 1
+        if not counted.complete:
+            return 1
+        return INTERRUPTED if stop.is_set() else 0
 
     _run(main)
 
@@ -270,7 +272,7 @@ def replay_(
     times: Annotated[
         Times,
         typer.Option(
-            help="original: as they were, at most seven days ago. shifted: moved so that the last happens when it is "
+            help="original: as they were, at most seven days ago. shifted: moved so that the newest happens when it is "
             "said, with new message ids."
         ),
     ] = Times.ORIGINAL,
@@ -316,7 +318,9 @@ def replay_(
             receipts=dict(sorted(played.receipts.items())),
             unreceipted=played.unreceipted,
         )
-        return 1 if played.unreceipted or played.status_unconfirmed else 0
+        if played.unreceipted or played.status_unconfirmed:
+            return 1
+        return INTERRUPTED if stop.is_set() else 0
 
     _run(main)
 

@@ -34,7 +34,7 @@ class Times(StrEnum):
     ORIGINAL = "original"
     """They stay. The backend judges what is up to seven days old at its own time."""
     SHIFTED = "shifted"
-    """All move alike, so that the last message is said when it happens; each message gets a new id."""
+    """All move alike, so that the newest message is said when it happens; each message gets a new id."""
 
 
 @dataclass(slots=True)
@@ -78,8 +78,8 @@ def prepared(trace: Sequence[Said], *, times: Times, speed: float, seed: int, no
         return []
     shift = timedelta(0)
     if times is Times.SHIFTED:
-        lasts = (trace[-1].at - trace[0].at) / speed
-        shift = now + lasts - trace[-1].at
+        newest = max(said.at for said in trace)  # not always the last: two recordings may be in one file
+        shift = now + (newest - trace[0].at) / speed - newest
     presses: dict[tuple[str, str], str] = {}
     ready = []
     for said in trace:

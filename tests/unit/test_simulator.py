@@ -313,6 +313,20 @@ def test_a_replay_exits_with_0_only_if_everything_is_receipted_or_confirmed(
     assert json.loads(ended.stdout.splitlines()[-1])["statusUnconfirmed"] == counted.get("status_unconfirmed", 0)
 
 
+@pytest.mark.parametrize("command", ["fleet", "replay"])
+def test_what_ctrl_c_cut_short_exits_with_130(monkeypatch: pytest.MonkeyPatch, set_up: Path, command: str) -> None:
+    async def ran(*_: object, stop: asyncio.Event, **__: object) -> FleetReport | Replayed:
+        stop.set()
+        return FleetReport(vehicles=1, rate_per_s=1) if command == "fleet" else Replayed(vehicles=1)
+
+    monkeypatch.setattr(command_line, "run_fleet", ran)
+    monkeypatch.setattr(command_line, "replay", ran)
+    issue(set_up, fleet_vin(1))
+    (set_up / "a.jsonl").touch()
+    arguments = {"fleet": ["--vehicles", "1"], "replay": [str(set_up / "a.jsonl")]}
+    assert CliRunner().invoke(app, [command, *arguments[command]]).exit_code == 130
+
+
 # -- What people read
 
 

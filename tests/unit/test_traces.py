@@ -175,13 +175,13 @@ def test_another_vehicle_plays_a_role() -> None:
         recast(trace, [THIRD])
 
 
-def an_emergency() -> list[Said]:
+def an_emergency(at: datetime = AT) -> list[Said]:
     rng = Random(1)
-    press = messages.sos_press(rng, AT)
-    call = messages.call(rng, CallStatus.CONNECTED, AT + timedelta(seconds=10), cid="SOS_20260307_004")
+    press = messages.sos_press(rng, at)
+    call = messages.call(rng, CallStatus.CONNECTED, at + timedelta(seconds=10), cid="SOS_20260307_004")
     said = [(Uplink.SOS, press), (Uplink.SOS, press), (Uplink.CALL, call)]
     return [
-        Said(AT + timedelta(seconds=10 * number), VIN, kind, messages.payload_of(message))
+        Said(at + timedelta(seconds=10 * number), VIN, kind, messages.payload_of(message))
         for number, (kind, message) in enumerate(said)
     ]
 
@@ -207,6 +207,14 @@ def test_shifted_times_end_when_the_last_is_said_and_equal_ids_stay_equal() -> N
     original = json.loads(an_emergency()[0].payload)["messageId"]
     other = prepared(an_emergency(), times=Times.SHIFTED, speed=10, seed=2, now=now)
     assert len({original, bodies[0]["messageId"], json.loads(other[0].payload)["messageId"]}) == 3
+
+
+def test_shifted_times_of_two_traces_in_one_file_are_none_of_the_future() -> None:
+    now, later = AT + timedelta(days=100), an_emergency(AT + timedelta(hours=2))
+    for trace in (later + an_emergency(), an_emergency() + later):
+        for said in prepared(trace, times=Times.SHIFTED, speed=20, seed=1, now=now):
+            spoken = now + max(timedelta(0), said.at - trace[0].at) / 20
+            assert parse_instant(json.loads(said.payload)["timestamp"]) <= spoken
 
 
 @pytest.mark.parametrize("unknown", ["-1", "NaN"])
