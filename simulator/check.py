@@ -10,6 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from pydantic import ValidationError
+
 from schemas.curfew import CurfewEvent
 from schemas.incident import Service
 from schemas.receipt import ReceiptResult
@@ -189,7 +191,26 @@ async def _press(run: _Run, name: str, press: Press) -> None:
     kind = Uplink(press.service)
     made = (messages.sos_press if kind is Uplink.SOS else messages.rsa_press)(run.rng, tcu.now())
     body = made.model_dump(mode="json", by_alias=True, exclude_none=True) | run.fill(press.fields)
-    await _hand_over(run, name, kind, type(made).model_validate(body), save=press.save, within_s=press.within)
+    try:
+        message = type(made).model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadScenario(f"fields.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    unknown = _unknown(body, message.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    if unknown is not None:
+        raise BadScenario(f"fields.{unknown}: expected a field of up/{kind}")
+    await _hand_over(run, name, kind, message, save=press.save, within_s=press.within)
+
+
+def _unknown(body: dict[str, Any], understood: dict[str, Any]) -> str | None:
+    """Return the path of the first field that was not understood, None where all were."""
+    for name, value in body.items():
+        if name not in understood:
+            return name
+        within = _unknown(value, understood[name]) if isinstance(value, dict) else None
+        if within is not None:
+            return f"{name}.{within}"
+    return None
 
 
 async def _engine(run: _Run, name: str, engine: Engine) -> None:

@@ -95,7 +95,10 @@ class PublicApi:
             raise ApiRefused(f"{method} {path}: {type(error).__name__} {error}".rstrip()) from error
         if not response.is_success:
             raise ApiRefused(f"{method} {path} answered {response.status_code}: {_problem(response)}")
-        answer: Json = response.json()
+        try:
+            answer: Json = response.json()
+        except ValueError as error:
+            raise ApiRefused(f"{method} {path} answered {response.status_code} without JSON") from error
         return answer
 
     def events(self, service: Service) -> AbstractAsyncContextManager[Seen[Event]]:

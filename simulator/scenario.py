@@ -264,7 +264,10 @@ def instant(text: str, now: datetime) -> datetime:
     if found is None:
         raise BadScenario(f"{text!r}: expected now, or now with an offset in s, m, h or d, as in now-2h")
     sign, number, unit = found.groups()
-    return now if sign is None else now + timedelta(**{_UNITS[unit]: int(sign + number)})
+    try:
+        return now if sign is None else now + timedelta(**{_UNITS[unit]: int(sign + number)})
+    except (OverflowError, ValueError) as error:  # a number of thousands of digits is a ValueError
+        raise BadScenario(f"{text[:40]!r}: expected an instant of the years 1 to 9999") from error
 
 
 def at_path(body: Any, path: str) -> Any:

@@ -65,6 +65,10 @@ class Backend:
             between = since + timedelta(milliseconds=1)  # what else it reported meanwhile
             rows = [at for at in (*self._rows, between) if since <= at < until]
             return httpx.Response(200, json={"rows": [{"timestamp": format_instant(at)} for at in rows]})
+        if request.url.path == "/table":
+            return httpx.Response(200, text="timestamp,speedKph\r\n")
+        if request.url.path == "/nothing":
+            return httpx.Response(204)
         return httpx.Response(200, json={"commands": self._commands, "incidents": []})
 
     def api(self) -> PublicApi:
@@ -208,8 +212,8 @@ steps:
 """
 
 
-def checked(backend: Backend, text: str, folder: Path) -> Checked:
-    """Return the last step of a scenario as it went."""
+def all_checked(backend: Backend, text: str, folder: Path) -> list[Checked]:
+    """Return the steps of a scenario as they went."""
     (folder / "drives.yaml").write_text(text)
 
     async def play() -> list[Checked]:
@@ -217,7 +221,12 @@ def checked(backend: Backend, text: str, folder: Path) -> Checked:
             folder / "drives.yaml", garage=Garage(backend), api=backend.api(), seed=1, say=lambda _: None
         )
 
-    return asyncio.run(play())[-1]
+    return asyncio.run(play())
+
+
+def checked(backend: Backend, text: str, folder: Path) -> Checked:
+    """Return the last step of a scenario as it went."""
+    return all_checked(backend, text, folder)[-1]
 
 
 def test_a_scenario_holds_only_if_its_drives_are_stored_to_the_last_sample(tmp_path: Path) -> None:
@@ -242,6 +251,34 @@ def test_what_was_kept_without_coverage_must_be_stored_in_the_end(tmp_path: Path
     lost = checked(Backend(lost=1), offline, tmp_path)
     assert lost.failure is not None
     assert lost.failure.startswith("the telemetry has ")
+
+
+@pytest.mark.parametrize(
+    ("step", "failure"),
+    [
+        (
+            "press: {service: sos, save: a, fields: {emergencyType: FOO}}",
+            "fields.emergencyType: Input should be 'MEDICAL'",
+        ),
+        (
+            "press: {service: sos, save: a, fields: {emergncyType: FIRE}}",
+            "fields.emergncyType: expected a field of up/sos",
+        ),
+        ("press: {service: sos, save: a, fields: {emergency_type: FIRE}}", "fields.emergency_type: expected a field"),
+        (
+            "press: {service: rsa, save: a, fields: {location: {latitude: 1, longitude: 2, hight: 3}}}",
+            "fields.location.hight: expected a field of up/rsa",
+        ),
+        ("engine: {event: STOP, at: now-999999999999d}", "'now-999999999999d': expected an instant of the years 1 to"),
+        ("rest: {method: GET, path: /table}", "GET /table answered 200 without JSON"),
+        ("rest: {method: GET, path: /nothing}", "GET /nothing answered 204 without JSON"),
+    ],
+)
+def test_a_mistake_in_a_step_fails_it_and_the_rest_goes_on(step: str, failure: str, tmp_path: Path) -> None:
+    text = f"title: a mistake\nsteps:\n  - {step}\nafterwards:\n  - wait: 0.01\n"
+    failed, afterwards = all_checked(Backend(), text, tmp_path)
+    assert (failed.line, (failed.failure or "")[: len(failure)]) == (3, failure)
+    assert (afterwards.what, afterwards.failure) == ("wait 0.01", None)
 
 
 # -- Replay
