@@ -43,11 +43,14 @@ from simulator.scenario import (
 )
 from simulator.seen import Seen
 from simulator.stage import StoryFailed, expect
+from simulator.stopping import to_its_end
 from simulator.tcu import Tcu, Unreachable
 
 _CONNECT_S = 20.0
 _GRACE_S = 10.0
 """What comes this much too late is told as late; what comes later still, as missing."""
+_AFTERWARDS_S = 20.0
+"""After Ctrl-C what is left is undone for so long at most."""
 _LOOK_AGAIN_S = 0.2
 _SAMPLE_S = 5.0
 _TELLING = ("method", "path", "service", "type", "event", "status", "result", "kind")
@@ -112,6 +115,11 @@ async def check(
                 return False
         return True
 
+    async def go_through_afterwards(run: _Run, *, held: bool) -> None:
+        for step, line in zip(scenario.afterwards, lines.afterwards, strict=True):
+            if held or _can_be_done(run, step):
+                await go_through(run, [step], [line])
+
     async with AsyncExitStack() as stack:
         try:
             run = await _prepared(scenario, stack, garage, api, Random(f"{seed}:{scenario.title}"))
@@ -119,13 +127,14 @@ async def check(
             told.append(Checked(path.name, 1, "set-up", 0.0, str(failure)))
             say(told[-1])
             return told
-        held = await go_through(run, scenario.steps, lines.steps)
-        if held:
-            told.append(await _all_stored(run, path.name, lines.steps[-1]))
-            say(told[-1])
-        for step, line in zip(scenario.afterwards, lines.afterwards, strict=True):
-            if held or _can_be_done(run, step):
-                await go_through(run, [step], [line])
+        held = False
+        try:
+            held = await go_through(run, scenario.steps, lines.steps)
+            if held:
+                told.append(await _all_stored(run, path.name, lines.steps[-1]))
+                say(told[-1])
+        finally:
+            await to_its_end(go_through_afterwards(run, held=held), at_most_s=_AFTERWARDS_S)
     return told
 
 

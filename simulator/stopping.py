@@ -44,3 +44,24 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
         working.cancel()
         stopping.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+async def to_its_end(work: Coroutine[Any, Any, None], *, at_most_s: float) -> None:
+    """Do what must be done also where the task is cancelled, before or meanwhile, but then for so long at most.
+
+    Cancelled once more, it ends at once.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine is run by one
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({working}, timeout=at_most_s if task.cancelling() else None)
+    except asyncio.CancelledError:
+        if task.cancelling() == 1:
+            await asyncio.wait({working}, timeout=at_most_s)
+        raise
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    if not working.cancelled():
+        working.result()

@@ -16,7 +16,7 @@ import pytest
 
 from db.pool import Connection, connect
 from mosquitto import pki
-from schemas.demo import fleet_vin
+from schemas.demo import DEMO_VINS, fleet_vin
 from simulator.faults import CORRECTED, Fault
 from simulator.scenario import BUNDLED
 from stack.broker import Broker
@@ -157,6 +157,18 @@ def test_where_the_backend_errs_a_scenario_fails_and_says_where(
     assert failures["curfew-night.yaml"] is not None
     assert failures["curfew-night.yaml"].startswith("curfew-night.yaml:4 engine STOP: receipts of ")
     assert failures["curfew-night.yaml"].endswith("within 10 s: none; expected 1 STORED")
+
+
+def test_an_interrupted_scenario_leaves_no_curfew_behind(environment: dict[str, str], conn: Connection) -> None:
+    with simulated(environment, "check", "curfew-night") as check:
+        told = lines(check, "step")
+        assert any(step["what"].startswith("the guardian sets a curfew") for step in told)
+        check.send_signal(signal.SIGINT)
+        afterwards = [step["what"] for step in told if step["line"] > 58]
+    assert check.returncode == 130
+    assert afterwards == ["rest PUT /api/v1/childcare/vehicles/{vin}/curfew/policy"]
+    statement = "SELECT enabled FROM curfew_policies WHERE vin = %s ORDER BY policy_id DESC LIMIT 1"
+    assert conn.execute(statement, (DEMO_VINS[0],)).fetchone() == (False,)
 
 
 @pytest.fixture

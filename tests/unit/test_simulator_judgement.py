@@ -281,6 +281,44 @@ def test_a_mistake_in_a_step_fails_it_and_the_rest_goes_on(step: str, failure: s
     assert (afterwards.what, afterwards.failure) == ("wait 0.01", None)
 
 
+@pytest.mark.parametrize(
+    ("afterwards", "cancelled_at", "told"),
+    [
+        ("[{wait: 0.1}, {wait: 0.2}]", ["steps"], ["wait 0.1", "wait 0.2"]),
+        ("[{wait: 0.1}, {wait: 0.2}]", ["wait 0.1"], ["wait 0.1", "wait 0.2"]),
+        ("[{wait: 0.1}, {wait: 300}]", ["steps"], ["wait 0.1"]),
+        ("[{wait: 0.1}, {wait: 300}]", ["wait 0.1"], ["wait 0.1"]),
+        ("[{wait: 0.1}, {wait: 0.2}]", ["steps", "wait 0.1"], ["wait 0.1"]),
+    ],
+)
+def test_what_is_to_be_done_afterwards_is_done_also_after_ctrl_c_but_for_a_while_only(
+    afterwards: str, cancelled_at: list[str], told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "_AFTERWARDS_S", 1.0)
+    wait_s = 60 if cancelled_at[0] == "steps" else 0.01
+    (tmp_path / "a.yaml").write_text(f"title: a\nsteps: [{{wait: {wait_s}}}]\nafterwards: {afterwards}\n")
+    said: list[str] = []
+
+    async def play() -> None:
+        def say(step: Checked) -> None:
+            if step.line == 3:
+                said.append(step.what)
+            if step.what in cancelled_at:
+                running.cancel()
+
+        backend = Backend()
+        work = check(tmp_path / "a.yaml", garage=Garage(backend), api=backend.api(), seed=1, say=say)
+        running = asyncio.ensure_future(work)
+        if wait_s == 60:
+            asyncio.get_running_loop().call_later(0.3, running.cancel)
+        async with asyncio.timeout(5):
+            await asyncio.wait({running})
+        assert running.cancelled()
+
+    asyncio.run(play())
+    assert said == told
+
+
 # -- Replay
 
 
