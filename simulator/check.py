@@ -309,21 +309,32 @@ async def _rest(run: _Run, _name: str, rest: Rest) -> None:
     until_s = asyncio.get_running_loop().time() + (rest.within or 0)
     while True:
         try:
-            answer = await _asked(run, rest.method, path, body)
-        except ApiRefused as refused:
-            if rest.refused is not None and f"answered {rest.refused}" in str(refused):
-                return
-            raise
-        if rest.refused is not None:
-            raise StoryFailed(f"{rest.method} {path} was done, expected to be refused with {rest.refused}")
-        differs = _difference(answer, wanted)
-        if differs is None:
+            answer = await _judged(run, rest, path, body, wanted)
             break
-        if asyncio.get_running_loop().time() >= until_s:
-            raise StoryFailed(f"{rest.method} {path}: {differs}")
+        except (StoryFailed, ApiRefused):
+            if asyncio.get_running_loop().time() >= until_s:
+                raise
         await asyncio.sleep(_LOOK_AGAIN_S)
-    if rest.save is not None:
+    if rest.save is not None and answer is not None:
         run.known[rest.save] = answer
+
+
+async def _judged(
+    run: _Run, rest: Rest, path: str, body: dict[str, Any], wanted: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Ask once and return an answer as expected, None for the expected refusal. Raises StoryFailed, ApiRefused."""
+    try:
+        answer = await _asked(run, rest.method, path, body)
+    except ApiRefused as refused:
+        if rest.refused is not None and f"answered {rest.refused}" in str(refused):
+            return None
+        raise
+    if rest.refused is not None:
+        raise StoryFailed(f"{rest.method} {path} was done, expected to be refused with {rest.refused}")
+    differs = _difference(answer, wanted)
+    if differs is not None:
+        raise StoryFailed(f"{rest.method} {path}: {differs}")
+    return answer
 
 
 async def _asked(run: _Run, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class Shown(_Part):
 class Rest(_Part):
     """A request to the API. `expect` names fields of the answer by path (`incidents.0.cid`; `rows.#` is their number).
 
-    With `within`, a GET is asked again until its answer is as expected.
+    With `within`, which only a GET may have, it is asked again until its answer is as expected.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -140,6 +140,12 @@ class Rest(_Part):
     )
     within: Seconds | None = None
     save: Name | None = None
+
+    @model_validator(mode="after")
+    def _is_done_once(self) -> Self:
+        if self.within is not None and self.method != "GET":
+            raise ValueError(f"within: expected only with GET, for a {self.method} would be done again")
+        return self
 
 
 class Step(_Part):

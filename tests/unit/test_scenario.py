@@ -74,6 +74,7 @@ def test_names_of_scenarios_are_files() -> None:
         ("title: x\nsteps: [{wait: 1, again: a}]", "got again, wait"),
         ("title: x\nsteps: [{jump: 1}]", r"steps\.0\.jump: Extra inputs are not permitted"),
         ("title: x\nsteps: [{engine: {event: FLY}}]", r"steps\.0\.engine\.event: Input should be 'START' or 'STOP'"),
+        ("title: x\nsteps: [{rest: {method: POST, path: /a, within: 1}}]", r"steps\.0\.rest: .*expected only with GET"),
         ("title: x\nsteps: [{wait: 1, vehicle: other}]", "vehicle other: expected one of car"),
         ("title: x\nvehicles: {car: SHORT}\nsteps: [{wait: 1}]", r"vehicles\.car: String should match"),
         ("title: [", "expected the node content"),

@@ -46,6 +46,7 @@ class Backend:
         self.confirms = confirms
         self._lost = lost
         self._command = command or {}
+        self._asked = 0
         self._rows: list[datetime] = []
         self._commands: list[dict[str, Any]] = []
 
@@ -65,6 +66,9 @@ class Backend:
             between = since + timedelta(milliseconds=1)  # what else it reported meanwhile
             rows = [at for at in (*self._rows, between) if since <= at < until]
             return httpx.Response(200, json={"rows": [{"timestamp": format_instant(at)} for at in rows]})
+        if request.url.path == "/later":
+            self._asked += 1
+            return httpx.Response(404) if self._asked <= 2 else httpx.Response(200, json={"made": True})
         if request.url.path == "/table":
             return httpx.Response(200, text="timestamp,speedKph\r\n")
         if request.url.path == "/nothing":
@@ -279,6 +283,24 @@ def test_a_mistake_in_a_step_fails_it_and_the_rest_goes_on(step: str, failure: s
     failed, afterwards = all_checked(Backend(), text, tmp_path)
     assert (failed.line, (failed.failure or "")[: len(failure)]) == (3, failure)
     assert (afterwards.what, afterwards.failure) == ("wait 0.01", None)
+
+
+@pytest.mark.parametrize(
+    ("rest", "failure"),
+    [
+        ("within: 5", None),
+        ("within: 5, expect: {made: true}", None),
+        ("within: 5, refused: 404", None),
+        ("within: 0.1", "GET /later answered 404: "),
+        ("expect: {made: true}", "GET /later answered 404: "),
+    ],
+)
+def test_a_get_is_asked_again_within_its_time_also_where_it_is_refused(
+    rest: str, failure: str | None, tmp_path: Path
+) -> None:
+    text = f"title: a\nsteps:\n  - rest: {{method: GET, path: /later, {rest}}}\n"
+    first = all_checked(Backend(), text, tmp_path)[0]
+    assert first.failure == failure
 
 
 @pytest.mark.parametrize(
