@@ -75,7 +75,11 @@ class StoryName(StrEnum):
 
 Seed = Annotated[
     int | None,
-    typer.Option(help="Same seed, same content and message ids. Chosen and printed if you give none.", min=0),
+    typer.Option(
+        help="Same seed, same content and message ids, so that a database takes it once: then they are DUPLICATE. "
+        "Chosen and printed if you give none.",
+        min=0,
+    ),
 ]
 
 

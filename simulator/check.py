@@ -42,7 +42,7 @@ from simulator.scenario import (
     load_scenario,
 )
 from simulator.seen import Seen
-from simulator.stage import StoryFailed, expect
+from simulator.stage import StoryFailed, expect, seed_hint
 from simulator.stopping import to_its_end
 from simulator.tcu import Tcu, Unreachable
 
@@ -95,6 +95,10 @@ class _Run:
     def fill(self, value: Any) -> Any:
         """Return a value with its placeholders filled in."""
         return filled(value, self.known, datetime.now(UTC))
+
+    def told(self, error: Exception) -> str:
+        """Return what did not hold, and whether the seed may be the reason."""
+        return f"{error}{seed_hint(*(vehicle.tcu for vehicle in self.vehicles.values()))}"
 
 
 async def check(
@@ -182,7 +186,7 @@ async def _checked(run: _Run, step: Step, scenario: str, line: int) -> Checked:
         run.known["vin"] = run.vehicles[name].tcu.vin
         await _DOES[step.kind](run, name, getattr(step, step.kind))
     except (StoryFailed, ApiRefused, BadScenario) as error:
-        failure = str(error)
+        failure = run.told(error)
     took_ms = 1000 * (asyncio.get_running_loop().time() - began_s)
     return Checked(scenario, line, step.note or _named(step), took_ms, failure)
 
@@ -451,7 +455,7 @@ async def _all_stored(run: _Run, scenario: str, line: int) -> Checked:
             if vehicle.covered:
                 await _stored(run, name, _GRACE_S)
     except (StoryFailed, ApiRefused) as error:
-        failure = str(error)
+        failure = run.told(error)
     took_ms = 1000 * (asyncio.get_running_loop().time() - began_s)
     return Checked(scenario, line, "every message is stored", took_ms, failure)
 

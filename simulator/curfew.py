@@ -13,7 +13,7 @@ from schemas.demo import DEMO_CURFEW_CARS, CurfewCars
 from simulator import curfew_parts, driving, guardian, start_blocks
 from simulator.curfew_checks import Trip
 from simulator.public_api import ApiRefused, PublicApi
-from simulator.stage import Stage, StoryFailed, Verb
+from simulator.stage import Stage, StoryFailed, Verb, seed_hint
 from simulator.tcu import Unreachable
 
 _BLOCK_AGAIN_AFTER = timedelta(minutes=10)
@@ -57,8 +57,9 @@ async def _play(part: Part, stage: Stage, rng: Random) -> str | None:
     try:
         await part.play(own)
     except (StoryFailed, ApiRefused, Unreachable) as error:
-        own.tell(Verb.FAILED, str(error))
-        return f"{part.name}: {error}"
+        failure = str(error) if part.vin is None else f"{error}{seed_hint(own.tcu)}"  # that of its own the story gives
+        own.tell(Verb.FAILED, failure)
+        return f"{part.name}: {failure}"
     finally:
         if part.vin is not None:
             await own.tcu.go_offline()

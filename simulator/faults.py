@@ -18,7 +18,7 @@ from simulator import call_center, curfew_checks, drives, driving, guardian, mes
 from simulator.garage import Garage
 from simulator.public_api import ApiRefused, Json, PublicApi
 from simulator.settings import SetupMissing
-from simulator.stage import StoryFailed, expect
+from simulator.stage import StoryFailed, expect, seed_hint
 from simulator.tcu import Answers, Tcu
 
 _CONNECT_S = 30.0
@@ -279,7 +279,7 @@ async def inject(
                 try:
                     await FAULTS[fault](_Bench(tcu, api, Random(f"{seed}:{vin}:{fault}"), told))
                 except (StoryFailed, ApiRefused) as failure:
-                    told.failure = str(failure)
+                    told.failure = f"{failure}{seed_hint(tcu)}"
                 say(told)
                 found.append(told)
         return found

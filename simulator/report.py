@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.base import format_instant
+from schemas.receipt import ReceiptResult
 from simulator.check import Checked
 from simulator.faults import Injected
 from simulator.fleet import FleetReport
 from simulator.latencies import Latencies
-from simulator.stage import Outcome, Step, Verb
+from simulator.stage import PLAYED_BEFORE, Outcome, Step, Verb
 
 _COLOURS = {
     Verb.SENT: "cyan",
@@ -113,6 +114,8 @@ class Report:
 
     def fleet(self, report: FleetReport) -> None:
         """Write what the fleet counted."""
+        if known := report.receipts[ReceiptResult.DUPLICATE]:
+            self.notice(f"{known} messages were stored before, not now: {PLAYED_BEFORE}")
         if self._as_json:
             self._json(kind="fleet", **_fleet_record(report), outstanding=report.outstanding)
             return

@@ -20,6 +20,8 @@ EVENT_S = 10.0
 INCIDENT_S = 10.0
 _LOOK_AGAIN_S = 0.25
 
+PLAYED_BEFORE = "a receipt said DUPLICATE: if this seed was played before, choose another --seed"
+
 T = TypeVar("T")
 
 
@@ -31,6 +33,11 @@ def expect(what: str, found: object, *, wanted: object) -> None:
     """Raise StoryFailed where something is not what it has to be."""
     if found != wanted:
         raise StoryFailed(f"{what} is {found!r}, expected {wanted!r}")
+
+
+def seed_hint(*tcus: Tcu) -> str:
+    """Return what to add to a failure whose reason may be the seed, empty where no first receipt was a DUPLICATE."""
+    return f" ({PLAYED_BEFORE})" if any(tcu.tally.receipts[ReceiptResult.DUPLICATE] for tcu in tcus) else ""
 
 
 class Verb(StrEnum):

@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from schemas.call import CallStatus
 from schemas.incident import Service
-from schemas.receipt import ReceiptMessage, ReceiptResult
+from schemas.receipt import ReceiptMessage
 from schemas.topics import Uplink
 from simulator import call_center, driving, messages
 from simulator.curfew import curfew
 from simulator.public_api import ApiRefused, Event
 from simulator.seen import Seen
-from simulator.stage import RECEIPT_S, Outcome, Stage, Step, StoryFailed, Verb
+from simulator.stage import RECEIPT_S, Outcome, Stage, Step, StoryFailed, Verb, seed_hint
 from simulator.tcu import Sent, Unreachable
 
 TRIP_S = 40.0
@@ -85,9 +85,7 @@ async def play(name: str, stage: Stage, say: Callable[[Step], None]) -> Outcome:
         await stage.tcu.connected(timeout_s=RECEIPT_S)
         await STORIES[name](stage)
     except (StoryFailed, ApiRefused, Unreachable) as error:
-        failure = str(error)
-        if stage.tcu.tally.receipts[ReceiptResult.DUPLICATE]:
-            failure += " (a receipt said DUPLICATE: if this seed was played before, choose another --seed)"
+        failure = f"{error}{seed_hint(stage.tcu)}"
     return Outcome(name, stage.tcu.vin, tuple(steps), failure)
 
 

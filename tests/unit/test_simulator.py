@@ -405,6 +405,21 @@ def test_what_has_no_receipt_is_named_under_the_last_table(monkeypatch: pytest.M
         assert ("\x1b" in written) is terminal
 
 
+def test_a_fleet_whose_messages_were_stored_before_says_so_before_its_counts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = a_report()
+    report.receipts = Counter({ReceiptResult.STORED: 2, ReceiptResult.DUPLICATE: 14})
+    Report(as_json=True).fleet(report)
+    notice, counts = map(json.loads, capsys.readouterr().out.splitlines())
+    assert notice["text"].startswith("14 messages were stored before, not now: ")
+    assert notice["text"].endswith("choose another --seed")
+    assert (counts["kind"], counts["receipts"]) == ("fleet", {"STORED": 2, "DUPLICATE": 14})
+    Report(as_json=True).fleet(a_report())
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["kind"] == "fleet"
+
+
 def test_the_summary_of_stories_is_a_table_for_people_only(capsys: pytest.CaptureFixture[str]) -> None:
     steps = (Step("sos", "", VIN, Verb.STORED, "the press", 12.3),)
     outcomes = [Outcome("sos", VIN, steps, None)]

@@ -285,6 +285,18 @@ def test_a_mistake_in_a_step_fails_it_and_the_rest_goes_on(step: str, failure: s
     assert (afterwards.what, afterwards.failure) == ("wait 0.01", None)
 
 
+def test_faults_and_scenarios_of_a_seed_that_was_played_before_fail_with_a_hint(tmp_path: Path) -> None:
+    hint = "(a receipt said DUPLICATE: if this seed was played before, choose another --seed)"
+    known = Backend(receipt=ReceiptResult.DUPLICATE)
+    failure = suffered(known, Fault.REORDERING).failure
+    assert failure is not None
+    assert failure.endswith(hint)
+    for text in (DRIVES, DRIVES.replace("  - drive: {seconds: 30, ended: now-10m, within: 1}\n", "")):
+        last = checked(known, text, tmp_path)
+        assert last.failure is not None
+        assert last.failure.endswith(f"DUPLICATE; expected STORED {hint}")
+
+
 @pytest.mark.parametrize(
     ("rest", "failure"),
     [
