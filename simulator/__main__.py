@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -168,7 +169,7 @@ def fleet(
     rate: Annotated[float, typer.Option(help="Status messages a second of each vehicle.", min=0.001)] = 1.0,
     seconds: Annotated[float, typer.Option(help="How long to drive.", min=1)] = 60.0,
     presses_per_minute: Annotated[
-        float, typer.Option(help="How often in the whole fleet a driver presses SOS or RSA.", min=0)
+        float, typer.Option(help="How often in the whole fleet a driver presses SOS or RSA; 0 needs no API.", min=0)
     ] = 2.0,
     traffic: Annotated[
         Traffic,
@@ -205,7 +206,8 @@ def fleet(
     async def main(settings: Settings, stop: asyncio.Event) -> int:
         certificates = certificates_of(settings, [fleet_vin(number) for number in range(1, vehicles + 1)])
         plan = FleetPlan(rate, presses_per_minute, _chosen(seed, report), traffic)
-        async with PublicApi(settings, report.notice) as api:
+        # A backend that keeps the MQTT contract needs no API for the rest.
+        async with PublicApi(settings, report.notice) if presses_per_minute else nullcontext() as api:
             with report.watching() as watch:
                 counted = await run_fleet(
                     plan,

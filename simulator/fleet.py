@@ -118,7 +118,9 @@ class _Car:
 class _Fleet:
     """The vehicles of a run, and what they have in common."""
 
-    def __init__(self, plan: FleetPlan, cars: Sequence[_Car], api: PublicApi, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: FleetPlan, cars: Sequence[_Car], api: PublicApi | None, notify: Callable[[str], None]
+    ) -> None:
         self.report = FleetReport(vehicles=len(cars), rate_per_s=plan.rate_per_s)
         self.cars = cars
         for car in cars:  # one count for all: to add up thousands each second would make samples late
@@ -161,10 +163,10 @@ class _Fleet:
         tcu.report(messages.status(rng, moment.state, tcu.now()))
         self.report.status_due += 1
         pressed, need = rng.random() < self._press_chance, Random(rng.getrandbits(64))
-        if pressed and (car.helping is None or car.helping.done()):
-            car.helping = helping.create_task(self._help(tcu, need, moment.state))
+        if pressed and self._api is not None and (car.helping is None or car.helping.done()):
+            car.helping = helping.create_task(self._help(tcu, self._api, need, moment.state))
 
-    async def _help(self, tcu: Tcu, rng: Random, state: driving.VehicleState) -> None:
+    async def _help(self, tcu: Tcu, api: PublicApi, rng: Random, state: driving.VehicleState) -> None:
         """Press SOS or RSA, and play the call center until the incident is over."""
         is_sos = rng.random() < 0.5  # noqa: PLR2004 - as often the one as the other
         service = "SOS" if is_sos else "RSA"
@@ -176,10 +178,10 @@ class _Fleet:
                 for status in (CallStatus.CONNECTING, CallStatus.CONNECTED, CallStatus.ENDED):
                     await self._receipted(tcu, Uplink.CALL, messages.call(rng, status, tcu.now(), cid=cid))
                     await asyncio.sleep(_CALL_S)
-                await call_center.close_sos(self._api, rng, tcu.vin, cid)
+                await call_center.close_sos(api, rng, tcu.vin, cid)
             else:
                 cid = await self._receipted(tcu, Uplink.RSA, messages.rsa_from_the_road(rng, state, tcu.now()))
-                await call_center.end_rsa(self._api, rng, tcu.vin, cid)
+                await call_center.end_rsa(api, rng, tcu.vin, cid)
         except TimeoutError:
             self._notify(f"{tcu.vin} got no receipt within {_RECEIPT_S:.0f} s")
             self.report.incidents_left_open += 1
@@ -232,7 +234,7 @@ async def run_fleet(
     *,
     broker: Broker,
     certificates: Mapping[str, Certificate],
-    api: PublicApi,
+    api: PublicApi | None,
     notify: Callable[[str], None],
     stop: asyncio.Event,
     seconds: float = math.inf,
@@ -240,7 +242,7 @@ async def run_fleet(
 ) -> FleetReport:
     """Run one vehicle for each certificate, wait for the last receipts, and return what was counted.
 
-    It drives for so many seconds after the last vehicle has connected, or until `stop`.
+    It drives for so many seconds after the last vehicle has connected, or until `stop`. Without an API nobody presses.
 
     `watch` is given what has been counted so far, once a second.
 

@@ -480,6 +480,18 @@ def test_what_only_the_api_needs_is_missed_where_the_api_is_used(
     assert f"TCU_{name}: run `make up`" in ended.stderr
 
 
+def test_a_fleet_without_presses_needs_no_api(monkeypatch: pytest.MonkeyPatch, set_up: Path) -> None:
+    async def ran(*_: object, api: object, **__: object) -> FleetReport:
+        assert api is None
+        return FleetReport(vehicles=1, rate_per_s=1)
+
+    monkeypatch.setattr(command_line, "run_fleet", ran)
+    issue(set_up, fleet_vin(1))
+    monkeypatch.delenv("TCU_API_URL")
+    monkeypatch.delenv("TCU_DEMO_TOKEN")
+    assert CliRunner().invoke(app, ["fleet", "--vehicles", "1", "--presses-per-minute", "0"]).exit_code == 0
+
+
 def test_a_missing_certificate_is_answered_with_the_command_that_issues_it(set_up: Path) -> None:
     issue(set_up, fleet_vin(1))
     vins = [fleet_vin(1), fleet_vin(2), fleet_vin(3)]
