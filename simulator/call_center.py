@@ -90,6 +90,19 @@ async def confirm_dispatch(api: PublicApi, rng: Random, cid: str, ticket: str) -
     return await api.post(f"/partners/{PARTNER}/dispatch/confirm", body, idempotency_key=message_id(rng))
 
 
+async def tell_position(api: PublicApi, rng: Random, cid: str, ticket: str, status: RsaStatus) -> Json:
+    """Tell that the partner has left, from the place of the RSA guide's example, or that it has arrived."""
+    arrived = status is RsaStatus.ARRIVED
+    body = {
+        "cid": cid,
+        "partnerTicketId": ticket,
+        "status": status,
+        "currentLocation": {"latitude": 37.5 if arrived else 37.48, "longitude": 127.0 if arrived else 126.98},
+        "estimatedDistance": 0 if arrived else 8.5,
+    }
+    return await api.post(f"/partners/{PARTNER}/dispatch/location", body, idempotency_key=message_id(rng))
+
+
 async def complete_service(api: PublicApi, rng: Random, cid: str, ticket: str) -> Json:
     """Report the towing as done, as the partner of the RSA guide's example does."""
     body = {

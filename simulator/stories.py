@@ -10,6 +10,7 @@ from datetime import timedelta
 from schemas.call import CallStatus
 from schemas.incident import Service
 from schemas.receipt import ReceiptMessage
+from schemas.rsa import RsaStatus
 from schemas.topics import Uplink
 from simulator import call_center, driving, messages
 from simulator.curfew import curfew
@@ -142,6 +143,11 @@ async def _dispatch(stage: Stage, events: Seen[Event], cid: str) -> str:
     confirming = call_center.confirm_dispatch(stage.api, stage.rng, cid, ticket)
     _, since_s = await stage.done(confirming, f"dispatch/confirm with {ticket}")
     await stage.seen(events, "RSA_CONFIRMED", cid, since_s)
+    for status in (RsaStatus.EN_ROUTE, RsaStatus.ARRIVED):
+        telling = call_center.tell_position(stage.api, stage.rng, cid, ticket, status)
+        _, since_s = await stage.done(telling, f"dispatch/location {status}")
+        await stage.seen(events, f"RSA_{status}", cid, since_s)
+        await stage.shown(cid, status, since_s)
     return ticket
 
 

@@ -107,7 +107,15 @@ def test_every_story_reaches_its_end_and_shows_what_was_sent_stored_and_seen(
         "CURFEW_VIOLATION_RESOLVED",
     ]
     assert seen("sos") == ["SOS_INITIATED", "SOS_CONNECTED", "SOS_CLOSED"]
-    assert seen("rsa") == ["RSA_REQUESTED", "RSA_DISPATCHED", "RSA_CONFIRMED", "RSA_COMPLETED", "RSA_CLOSED"]
+    assert seen("rsa") == [
+        "RSA_REQUESTED",
+        "RSA_DISPATCHED",
+        "RSA_CONFIRMED",
+        "RSA_EN_ROUTE",
+        "RSA_ARRIVED",
+        "RSA_COMPLETED",
+        "RSA_CLOSED",
+    ]
 
     parts = {line["part"] for line in told if line["kind"] == "step" and "reached its end" in line["what"]}
     assert parts == PARTS
