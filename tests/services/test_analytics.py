@@ -165,7 +165,8 @@ def test_incidents_have_all_their_times(conn: Connection) -> None:
         " %s, %s)",
         (VINS[1], *(at[n] for n in (0, 1, 2, 8, 8))),
     )
-    for status, step in (("CONFIRMED", 4), ("ARRIVED", 7)):
+    # Declined by a first partner, taken by a second.
+    for status, step in (("REJECTED", 3), ("CONFIRMED", 4), ("EN_ROUTE", 5), ("EN_ROUTE", 6), ("ARRIVED", 7)):
         conn.execute(
             "INSERT INTO rsa_timeline (cid, status, occurred_at, actor, description)"
             " VALUES ('RSA_20260302_001', %s, %s, 'P', 'x')",
@@ -178,16 +179,17 @@ def test_incidents_have_all_their_times(conn: Connection) -> None:
         "assigned",
         "connected",
         "dispatched",
+        "rejected",
         "confirmed",
+        "en_route",
         "arrived",
         "resolved",
         "completed",
     )
     times = [[one[f"{name}_at"] for name in (*names, "closed")] for one in (sos, rsa)]
-    nothing = [None] * 2
     assert times == [
-        [*(at[n] for n in (0, 1, 2, 3, 4)), *nothing, at[5], None, at[6]],
-        [at[0], at[1], *nothing, at[2], at[4], at[7], None, at[8], None],
+        [*(at[n] for n in (0, 1, 2, 3, 4)), *[None] * 4, at[5], None, at[6]],
+        [at[0], at[1], None, None, at[2], at[3], at[4], at[5], at[7], None, at[8], None],
     ]
     assert (sos["response_s"], sos["duration_s"], rsa["response_s"], rsa["duration_s"]) == (180, 360, 120, None)
     assert (sos["latitude"], sos["longitude"]) == (37.57, 127.12)
