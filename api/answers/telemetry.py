@@ -108,4 +108,5 @@ def latest_state(state: VehicleState, *, now: datetime) -> wire.LatestState:
 
 
 def _age_s(at: datetime | None, now: datetime) -> float | None:
-    return None if at is None else round((now - at).total_seconds(), 3)
+    # A clock that is up to 60 s ahead is believed.
+    return None if at is None else max(0.0, round((now - at).total_seconds(), 3))

@@ -268,3 +268,7 @@ def test_the_latest_state_tells_its_age(api: Api, conn: Connection) -> None:
     latest = asked(api, "latest").json()
     assert (latest["speedKph"], latest["dtcCodes"], latest["location"]) == (12.5, ["P0301"], None)
     assert 180 <= latest["ageSeconds"] < 240
+    ahead = datetime.now(UTC) + timedelta(seconds=50)
+    store_samples(conn, sample(ahead, speed_kph=13))
+    latest = asked(api, "latest").json()
+    assert (latest["speedKph"], latest["clockSuspect"], latest["ageSeconds"]) == (13, False, 0)
