@@ -17,18 +17,15 @@ from schemas.topics import Uplink
 from schemas.vehicle import Uplinked
 from simulator import call_center, driving, messages, streets
 from simulator.driving import Moment
-from simulator.garage import Garage
+from simulator.garage import Garage, in_coverage
 from simulator.habits import Traffic, life
 from simulator.latencies import Latencies
 from simulator.public_api import ApiRefused, PublicApi
 from simulator.settings import Broker, Certificate
 from simulator.tcu import Tcu
 
-_CONNECT_S = 60.0
 _RECEIPT_S = 20.0
 _CALL_S = 2.0
-_AT_ONCE = 50
-"""So many vehicles connect side by side: each needs a TLS handshake of some milliseconds on either side."""
 _IN_ONE_GO = 64
 """After so many samples the event loop gets its turn, however late they are."""
 _NAP_S = 0.2
@@ -250,8 +247,7 @@ async def run_fleet(
     """
     garage = Garage(broker, certificates, plan.seed, notify)
     tcus = [garage.tcu(vin) for vin in certificates]
-    try:
-        await _connect(tcus, stop)
+    async with in_coverage(tcus, stop):
         began = datetime.now(UTC)
         cars = [_car(plan, tcu, number, began) for number, tcu in enumerate(tcus)]
         fleet = _Fleet(plan, cars, api, notify)
@@ -273,8 +269,6 @@ async def run_fleet(
         busy, waiting = report.cpu_share, report.status_waiting
         report = fleet.counted()
         report.cpu_share, report.status_waiting = busy, waiting
-    finally:
-        await _leave(tcus)
     return report
 
 
@@ -283,22 +277,6 @@ def _car(plan: FleetPlan, tcu: Tcu, number: int, began: datetime) -> _Car:
     city = streets.CITIES[number % len(streets.CITIES)]
     moments = life(seed, city, began, step_s=1 / plan.rate_per_s, traffic=plan.traffic)
     return _Car(tcu, moments, Random(seed))
-
-
-async def _connect(tcus: Sequence[Tcu], stop: asyncio.Event) -> None:
-    for first in range(0, len(tcus), _AT_ONCE):
-        some = tcus[first : first + _AT_ONCE]
-        for tcu in some:
-            tcu.go_online()
-        for tcu in some:
-            await tcu.connected(timeout_s=_CONNECT_S)
-        if stop.is_set():
-            return
-
-
-async def _leave(tcus: Sequence[Tcu]) -> None:
-    for first in range(0, len(tcus), _AT_ONCE):
-        await asyncio.gather(*(tcu.go_offline() for tcu in tcus[first : first + _AT_ONCE]))
 
 
 async def _watch(

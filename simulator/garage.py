@@ -1,12 +1,18 @@
 """The vehicles that a run may play."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
 
 from simulator.settings import Broker, Certificate
 from simulator.tcu import Tcu
 from simulator.unreceipted import UnreceiptedStore
+
+_CONNECT_S = 60.0
+_AT_ONCE = 50
+"""So many vehicles connect side by side: each needs a TLS handshake of some milliseconds on either side."""
 
 
 class Garage:
@@ -33,3 +39,24 @@ class Garage:
             notify=self._notify,
             clock_offset=clock_offset,
         )
+
+
+@asynccontextmanager
+async def in_coverage(tcus: Sequence[Tcu], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Connect many vehicles, some at a time and no more after `stop`, and let them all leave in the end.
+
+    Raises Unreachable where one cannot connect.
+    """
+    some_at_a_time = [tcus[first : first + _AT_ONCE] for first in range(0, len(tcus), _AT_ONCE)]
+    try:
+        for some in some_at_a_time:
+            for tcu in some:
+                tcu.go_online()
+            for tcu in some:
+                await tcu.connected(timeout_s=_CONNECT_S)
+            if stop.is_set():
+                break
+        yield
+    finally:
+        for some in some_at_a_time:
+            await asyncio.gather(*(tcu.go_offline() for tcu in some))

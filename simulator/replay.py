@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,11 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.base import MessageId, format_instant, parse_instant
 from schemas.receipt import ReceiptResult
 from schemas.topics import RECEIPTED, Uplink
-from simulator.garage import Garage
+from simulator.garage import Garage, in_coverage
 from simulator.tcu import Tcu
 from simulator.traces import BadTrace, Said
 
-_CONNECT_S = 30.0
 _RECEIPT_S = 30.0
 _IDS = UUID("0d6a8a30-4f0e-4b52-8d6c-0f5c59b2c4e7")
 _OWN = frozenset({Uplink.PRESENCE, Uplink.COMMAND_ACK})
@@ -111,10 +110,8 @@ async def replay(
     for said in ready:
         by_vehicle[said.vin].append(said)
     counted = Replayed(len(by_vehicle))
-    async with AsyncExitStack() as stack:
-        tcus = [await stack.enter_async_context(garage.tcu(vin)) for vin in by_vehicle]
-        for tcu in tcus:
-            await tcu.connected(timeout_s=_CONNECT_S)
+    tcus = [garage.tcu(vin) for vin in by_vehicle]
+    async with in_coverage(tcus, stop):
         zero_s, zero = asyncio.get_running_loop().time(), ready[0].at if ready else None
 
         async def due(at: datetime) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from schemas.base import format_instant, parse_instant
+from schemas.demo import fleet_vin
 from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Uplink
 from schemas.vehicle import StatusMessage
@@ -370,3 +371,24 @@ def test_a_sample_that_the_broker_does_not_confirm_is_not_counted_as_sent() -> N
     assert (played.sent, played.status_unconfirmed) == ({Uplink.STATUS: 3}, 0)
     played = replayed(Backend(confirms=False), trace)
     assert (played.sent, played.status_unconfirmed) == ({}, 3)
+
+
+def test_the_vehicles_of_a_trace_connect_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    connecting: set[str] = set()
+    most = 0
+
+    def go_online(self: Vehicle) -> None:
+        def connected() -> None:
+            connecting.discard(self.vin)
+            self._connected.set()
+
+        nonlocal most
+        connecting.add(self.vin)
+        most = max(most, len(connecting))
+        asyncio.get_running_loop().call_later(0.01, connected)
+
+    monkeypatch.setattr(Vehicle, "go_online", go_online)
+    payload = json.dumps({"messageId": "5b2f0e3c-52ab-4a0b-9d0c-3f1f6d2a7b10", "timestamp": format_instant(AT)})
+    trace = [Said(AT, fleet_vin(number), Uplink.STATUS, payload.encode()) for number in range(1, 121)]
+    played = replayed(Backend(), trace)
+    assert (played.vehicles, played.sent, most) == (120, {Uplink.STATUS: 120}, 50)
