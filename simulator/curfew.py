@@ -57,7 +57,8 @@ async def _play(part: Part, stage: Stage, rng: Random) -> str | None:
     try:
         await part.play(own)
     except (StoryFailed, ApiRefused, Unreachable) as error:
-        failure = str(error) if part.vin is None else f"{error}{seed_hint(own.tcu)}"  # that of its own the story gives
+        # `stories.play` adds the hint of the story's own vehicle.
+        failure = str(error) if part.vin is None else f"{error}{seed_hint(own.tcu)}"
         own.tell(Verb.FAILED, failure)
         return f"{part.name}: {failure}"
     finally:

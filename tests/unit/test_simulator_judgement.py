@@ -18,11 +18,13 @@ from schemas.receipt import ReceiptMessage, ReceiptResult
 from schemas.topics import Uplink
 from schemas.vehicle import StatusMessage
 from simulator import check as checking
-from simulator import drives, faults, replay
+from simulator import curfew, drives, driving, faults, messages, replay
 from simulator.check import Checked, check
+from simulator.curfew import Part
 from simulator.faults import CORRECTED, Fault, Injected, inject, shares
 from simulator.public_api import PublicApi
 from simulator.settings import Broker, Certificate, Settings, SetupMissing
+from simulator.stage import Stage, StoryFailed
 from simulator.tcu import Tcu
 from simulator.traces import Said
 from simulator.unreceipted import UnreceiptedStore
@@ -296,6 +298,22 @@ def test_faults_and_scenarios_of_a_seed_that_was_played_before_fail_with_a_hint(
         last = checked(known, text, tmp_path)
         assert last.failure is not None
         assert last.failure.endswith(f"DUPLICATE; expected STORED {hint}")
+
+
+def test_a_part_of_the_curfew_s_story_hints_at_the_seed_of_its_own_vehicle() -> None:
+    async def press_and_fail(stage: Stage) -> None:
+        stage.tcu.send(Uplink.SOS, messages.sos_press(stage.rng, AT))
+        raise StoryFailed("no violation")
+
+    async def play() -> list[str | None]:
+        backend = Backend(receipt=ReceiptResult.DUPLICATE)
+        garage, rng = Garage(backend), Random(1)
+        stage = Stage(garage.tcu(VIN), backend.api(), rng, driving.parked_somewhere(rng), garage, lambda _: None)
+        parts = (Part("block", fleet_vin(1), press_and_fail), Part("exception", None, press_and_fail))
+        return [await curfew._play(part, stage, Random(1)) for part in parts]
+
+    hint = "(a receipt said DUPLICATE: if this seed was played before, choose another --seed)"
+    assert asyncio.run(play()) == [f"block: no violation {hint}", "exception: no violation"]
 
 
 @pytest.mark.parametrize(
