@@ -78,7 +78,7 @@ def prepared(trace: Sequence[Said], *, times: Times, speed: float, seed: int, no
     shift = timedelta(0)
     if times is Times.SHIFTED:
         newest = max(said.at for said in trace)  # not always the last: two recordings may be in one file
-        shift = now + (newest - trace[0].at) / speed - newest
+        shift = now + (newest - trace[0].at) / max(speed, 1) - newest  # slower, what is said first would not be yet
     presses: dict[tuple[str, str], str] = {}
     ready = []
     for said in trace:

@@ -209,11 +209,12 @@ def test_shifted_times_end_when_the_last_is_said_and_equal_ids_stay_equal() -> N
     assert len({original, bodies[0]["messageId"], json.loads(other[0].payload)["messageId"]}) == 3
 
 
-def test_shifted_times_of_two_traces_in_one_file_are_none_of_the_future() -> None:
+@pytest.mark.parametrize("speed", [0.5, 1, 20])
+def test_shifted_times_are_none_of_the_future_at_any_speed_and_with_two_traces_in_one_file(speed: float) -> None:
     now, later = AT + timedelta(days=100), an_emergency(AT + timedelta(hours=2))
     for trace in (later + an_emergency(), an_emergency() + later):
-        for said in prepared(trace, times=Times.SHIFTED, speed=20, seed=1, now=now):
-            spoken = now + max(timedelta(0), said.at - trace[0].at) / 20
+        for said in prepared(trace, times=Times.SHIFTED, speed=speed, seed=1, now=now):
+            spoken = now + max(timedelta(0), said.at - trace[0].at) / speed
             assert parse_instant(json.loads(said.payload)["timestamp"]) <= spoken
 
 
