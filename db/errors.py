@@ -11,3 +11,6 @@ a missing right."""
 
 Unavailable = (psycopg.OperationalError, psycopg.InterfaceError)
 """The database can't be reached, restarts or timed out: who asked may ask again."""
+
+Busy = psycopg.errors.LockNotAvailable
+"""Somebody else holds a lock for longer than the transaction wants to wait: it may be tried again soon."""

@@ -144,7 +144,18 @@ def request_replay(conn: Connection, quarantine_id: int, *, at: datetime) -> boo
     return conn.execute(_SQL["request_replay"], values).fetchone() is not None
 
 
-def take_replays(conn: Connection, *, at: datetime, limit: int) -> list[Quarantined]:
-    """Return messages whose replay was asked for, and mark them done in the caller's transaction."""
+def replay_awaited(conn: Connection) -> bool:
+    """Return whether a replay was asked for that is not done."""
+    row = conn.execute(_SQL["replay_awaited"]).fetchone()
+    return row is not None and bool(row[0])
+
+
+def wait_little(conn: Connection) -> None:
+    """Let this transaction wait for locks but shortly; what it asks for then raises Busy."""
+    conn.execute(_SQL["wait_little"])
+
+
+def take_replay(conn: Connection, *, at: datetime) -> Quarantined | None:
+    """Return the next message whose replay was asked for, and mark it done in the caller's transaction."""
     with conn.cursor(row_factory=class_row(Quarantined)) as cursor:
-        return cursor.execute(_SQL["take_replays"], {"at": at, "limit": limit}).fetchall()
+        return cursor.execute(_SQL["take_replay"], {"at": at}).fetchone()

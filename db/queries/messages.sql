@@ -56,12 +56,19 @@ FROM quarantine WHERE quarantine_id = %(quarantine_id)s;
 UPDATE quarantine SET replay_requested_at = %(at)s, replayed_at = NULL
 WHERE quarantine_id = %(quarantine_id)s RETURNING quarantine_id;
 
--- name: take_replays
--- Asked for and not yet done; marked in the transaction that stores them.
+-- name: replay_awaited
+SELECT EXISTS (SELECT FROM quarantine WHERE replay_requested_at IS NOT NULL AND replayed_at IS NULL);
+
+-- name: wait_little
+-- Who replays holds the incidents' lock, for which presses wait, and renews a lease of three seconds beside that.
+SET LOCAL lock_timeout = '200ms';
+
+-- name: take_replay
+-- Asked for and not yet done; marked in the transaction that stores it.
 UPDATE quarantine SET replayed_at = %(at)s
-WHERE quarantine_id IN (SELECT quarantine_id FROM quarantine
-                        WHERE replay_requested_at IS NOT NULL AND replayed_at IS NULL
-                        ORDER BY quarantine_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+WHERE quarantine_id = (SELECT quarantine_id FROM quarantine
+                       WHERE replay_requested_at IS NOT NULL AND replayed_at IS NULL
+                       ORDER BY quarantine_id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING quarantine_id, topic, payload, vin, kind, reason, detail, cid, first_received_at, received_at, times_received,
           replayed_at;
 
