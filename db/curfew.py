@@ -235,6 +235,11 @@ def leave_to_job(conn: Connection, vin: str, *, since: datetime, until: datetime
     conn.execute(_SQL["leave_to_job"], {"vin": vin, "since": since, "until": until, "now": now})
 
 
+def lock_exceptions(conn: Connection, vin: str) -> None:
+    """Keep others from cancelling or announcing the vehicle's exceptions until the caller's commit."""
+    conn.execute(_SQL["lock_exceptions"], {"vin": vin})
+
+
 def lock_watches(conn: Connection, vins: Iterable[str]) -> None:
     """Keep others from judging these vehicles, and from touching their commands, until the caller's commit."""
     conn.execute(_SQL["lock_watches"], {"vins": list(vins)})

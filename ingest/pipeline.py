@@ -32,6 +32,7 @@ from schemas.vehicle import EngineEvent, EngineMessage, PresenceMessage
 
 _TAKES_INCIDENT_LOCK = frozenset({Uplink.SOS, Uplink.RSA, Uplink.CALL})
 _TOUCHES_COMMANDS = frozenset({Uplink.SOS, Uplink.COMMAND_ACK})
+_AS_A_CAR_STARTS = frozenset({Uplink.ENGINE, Uplink.PRESENCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,15 @@ def _store_others(
     ids = _claim(conn, others)  # before any vehicle's lock: another lane may hold an id that was used twice
     if kinds & _TOUCHES_COMMANDS:
         curfew.lock_watches(conn, {step.vin for step, _ in others if step.vin is not None})
+    elif kinds >= _AS_A_CAR_STARTS:
+        driven, heard = (_vins(others, kind) for kind in (Uplink.ENGINE, Uplink.PRESENCE))
+        if driven & heard:  # a judgement locks a vehicle's watch, and whoever erases it has that before its presence
+            curfew.lock_watches(conn, driven)
     return [(step, _apply(conn, step, received, ids, now)) for step, received in others]
+
+
+def _vins(others: Sequence[tuple[Step, Received]], kind: Uplink) -> set[str]:
+    return {step.vin for step, _ in others if step.vin is not None and _kind(step) is kind}
 
 
 def store_refused(conn: Connection, received: Received, error: Exception, *, now: datetime) -> Outcome:

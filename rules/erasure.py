@@ -52,6 +52,8 @@ def erase(conn: Connection, vin: str, *, now: datetime) -> Certificate:
     _search_and_erase(conn, subject, done, now=now)
     certificate_id = uuid4()
     incidents.lock(conn)
+    # In the order of whoever cancels or announces an exception, and then has the vehicle judged.
+    curfew.lock_exceptions(conn, vin)
     curfew.lock_watches(conn, [vin])
     subject = _checked(conn, vin)  # a press may have come meanwhile
     counted = privacy.count_incidents(conn, vin)

@@ -16,6 +16,9 @@ RETURNING exception_number, vin, reason, start_time, end_time, created_at, creat
 SELECT exception_number, vin, reason, start_time, end_time, created_at, created_by, cancelled_at, announced
 FROM curfew_exceptions WHERE vin = %(vin)s ORDER BY start_time DESC, exception_number DESC;
 
+-- name: lock_exceptions
+SELECT exception_number FROM curfew_exceptions WHERE vin = %(vin)s ORDER BY exception_number FOR UPDATE;
+
 -- name: cancel_exception
 UPDATE curfew_exceptions SET cancelled_at = %(at)s, announced = 'cancelled'
 WHERE vin = %(vin)s AND exception_number = %(exception_number)s AND cancelled_at IS NULL AND end_time > %(at)s

@@ -70,6 +70,7 @@ def grant_exception(
         raise UnprocessableError("expected at most 7 days from startTime to endTime", field="endTime")
     if request.start_time < now - EXCEPTION_BACK and request.end_time > now:
         raise UnprocessableError("expected a startTime at most one hour ago", field="startTime")
+    curfew.lock_watch(conn, vin)  # before the vehicle's row, which what refers to it locks: as who erases it does
     for other in curfew.exceptions(conn, vin):
         if (
             other.cancelled_at is not None
@@ -106,6 +107,7 @@ def cancel_exception(conn: Connection, vin: str, number: int, *, now: datetime) 
 
 def record_consent(conn: Connection, vin: str, *, granted: bool, actor: str, at: datetime, now: datetime) -> None:
     """Note that the driver grants or withdraws consent; judged from that instant on."""
+    curfew.lock_watch(conn, vin)  # before the vehicle's row, as above
     curfew.add_consent(conn, vin=vin, purpose=CONSENT, granted=granted, effective_at=at, recorded_by=actor)
     # What was consented to long ago can be noted late; nothing older is judged anew.
     judge(conn, vin, since=max(at, now - LATE_MAX), until=now, now=now)
