@@ -135,7 +135,7 @@ def state(conn: Connection, vin: str) -> VehicleState | None:
 
 
 def set_presence(conn: Connection, vin: str, *, online: bool, changed_at: datetime) -> None:
-    """Note that the vehicle connected or was lost."""
+    """Note that the vehicle connected or was lost, unless something that was received later is known."""
     conn.execute(_SQL["set_presence"], {"vin": vin, "online": online, "changed_at": changed_at})
 
 
@@ -145,9 +145,9 @@ def take_silent(conn: Connection, *, heard_before: datetime, at: datetime, limit
     return sorted(row[0] for row in conn.execute(_SQL["take_silent"], values))
 
 
-def take_heard(conn: Connection, *, at: datetime, limit: int) -> list[str]:
+def take_heard(conn: Connection, *, limit: int) -> list[str]:
     """Take for online again those that were silent and have spoken since; return them."""
-    return sorted(row[0] for row in conn.execute(_SQL["take_heard"], {"at": at, "limit": limit}))
+    return sorted(row[0] for row in conn.execute(_SQL["take_heard"], {"limit": limit}))
 
 
 def withhold_location(conn: Connection, vin: str, *, withheld: bool) -> None:

@@ -29,9 +29,13 @@ SELECT vin, online, presence_changed_at, occurred_at, received_at, clock_suspect
 FROM vehicle_state WHERE vin = %(vin)s;
 
 -- name: set_presence
--- In the order received: a last will carries the time of its connect (see the table's comment).
+-- In the order received: a last will carries the time of its connect (see the table's comment). What was received before
+-- the last word changes nothing: a worker that was frozen stores late, and so does a replay. That holds for words only, not
+-- for a silence that a job noticed, and not for a word from the future, by a clock that was since set back.
 INSERT INTO vehicle_presence (vin, online, changed_at) VALUES (%(vin)s, %(online)s, %(changed_at)s)
-ON CONFLICT (vin) DO UPDATE SET online = excluded.online, changed_at = excluded.changed_at, silent_since = NULL;
+ON CONFLICT (vin) DO UPDATE SET online = excluded.online, changed_at = excluded.changed_at, silent_since = NULL
+WHERE vehicle_presence.changed_at <= excluded.changed_at OR vehicle_presence.silent_since IS NOT NULL
+   OR vehicle_presence.changed_at > clock_timestamp() + interval '1 second';
 
 -- name: take_silent
 -- Online by their last word, and nothing came since. Locked rows are left for the next time: who holds these locks waits
@@ -50,19 +54,23 @@ WHERE vin IN (
 RETURNING vin;
 
 -- name: take_heard
--- Taken for offline because they were silent, and something came since.
-UPDATE vehicle_presence SET online = true, changed_at = %(at)s, silent_since = NULL
-WHERE vin IN (
-    SELECT p.vin FROM vehicle_presence p
+-- Taken for offline because they were silent, and something came since; online from then on, not from when it was noticed:
+-- a last will that came in between is still to be stored.
+UPDATE vehicle_presence SET online = true, changed_at = heard.at, silent_since = NULL
+FROM (
+    SELECT p.vin, greatest(newest.received_at, said.received_at) AS at FROM vehicle_presence p
     LEFT JOIN LATERAL (
         SELECT s.received_at FROM vehicle_status s WHERE s.vin = p.vin ORDER BY s.occurred_at DESC LIMIT 1
     ) AS newest ON true
-    WHERE p.silent_since IS NOT NULL
-      AND (newest.received_at > p.silent_since
-           OR EXISTS (SELECT FROM received_messages m WHERE m.vin = p.vin AND m.received_at > p.silent_since))
+    LEFT JOIN LATERAL (
+        SELECT max(m.received_at) AS received_at FROM received_messages m
+        WHERE m.vin = p.vin AND m.received_at > p.silent_since
+    ) AS said ON true
+    WHERE p.silent_since IS NOT NULL AND (newest.received_at > p.silent_since OR said.received_at IS NOT NULL)
     ORDER BY p.vin LIMIT %(limit)s
-    FOR UPDATE OF p SKIP LOCKED)
-RETURNING vin;
+    FOR UPDATE OF p SKIP LOCKED) AS heard
+WHERE vehicle_presence.vin = heard.vin
+RETURNING vehicle_presence.vin;
 
 -- name: withhold_location
 UPDATE vehicles SET location_withheld = %(withheld)s WHERE vin = %(vin)s;

@@ -16,7 +16,7 @@ _MOST = 1000
 
 def follow(conn: Connection, *, now: datetime) -> None:
     """Take silent vehicles for offline and those that spoke again for online, each told once."""
-    for vin in vehicles.take_heard(conn, at=now, limit=_MOST):
+    for vin in vehicles.take_heard(conn, limit=_MOST):
         _tell(conn, vin, "VEHICLE_ONLINE", now=now)
     for vin in vehicles.take_silent(conn, heard_before=now - SILENT_AFTER, at=now, limit=_MOST):
         _tell(conn, vin, "VEHICLE_OFFLINE", now=now)

@@ -146,6 +146,46 @@ def test_a_will_is_not_undone_by_what_came_before_it(conn: Connection) -> None:
     assert (online(conn), told(conn)) == (False, [])
 
 
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("last", [True, False])
+def test_what_was_received_before_the_last_word_changes_nothing(conn: Connection, *, last: bool) -> None:
+    """A worker that was frozen stores late what its successor has stored already, and more since."""
+    connect(conn, VIN, ago=timedelta(minutes=2), online=not last)
+    connect(conn, VIN, ago=timedelta(minutes=1), online=last)
+    connect(conn, VIN, ago=timedelta(minutes=2), online=not last)
+    assert online(conn) is last
+    connect(conn, VIN, ago=timedelta(minutes=1), online=not last)  # read at once with the last: later in its order
+    assert online(conn) is not last
+
+
+@pytest.mark.usefixtures("api")
+def test_a_clock_that_was_set_back_freezes_no_presence(conn: Connection) -> None:
+    connect(conn, VIN, ago=-timedelta(minutes=1))
+    connect(conn, VIN, ago=timedelta(), online=False)
+    assert online(conn) is False
+
+
+@pytest.mark.usefixtures("api")
+def test_a_word_counts_though_the_job_noticed_silence_before_it_was_stored(conn: Connection) -> None:
+    connect(conn, VIN, ago=LONG)
+    run(conn)
+    assert online(conn) is False
+    connect(conn, VIN, ago=timedelta(seconds=5))
+    assert online(conn) is True
+
+
+@pytest.mark.usefixtures("api")
+def test_a_will_counts_though_the_job_heard_the_vehicle_before_it_was_stored(conn: Connection) -> None:
+    connect(conn, VIN, ago=LONG)
+    run(conn)
+    conn.execute("UPDATE vehicle_presence SET silent_since = silent_since - interval '1 minute'")
+    report(conn, VIN, ago=timedelta(seconds=10))
+    run(conn)
+    assert online(conn) is True
+    connect(conn, VIN, ago=timedelta(seconds=5), online=False)
+    assert online(conn) is False
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_vehicle_that_connects_again_is_online_at_once(tcu: Callable[[str], Tcu], conn: Connection) -> None:
     vehicle = tcu(VIN)
