@@ -23,6 +23,7 @@ DATABASE_RETRIES = Counter(
     "tcu_ingest_database_retries_total", "Batches tried again for want of the database", ["lane"]
 )
 REFUSED = Counter("tcu_ingest_refused_total", "Messages that PostgreSQL refused after they had decoded", ["lane"])
+NOT_RAISED = Counter("tcu_ingest_sos_not_raised_total", "Presses of which only the bytes could be kept")
 CONNECTIONS_ENDED = Counter(
     "tcu_ingest_connections_ended_total", "Connections to the broker that broke or could not be made", ["session"]
 )

@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import TypeGuard
 from uuid import UUID
 
+import structlog
+
 from db import curfew, incidents, messages, sos, telemetry, vehicles
+from db.errors import DatabaseError, Refused
 from db.messages import Claim
 from db.pool import Connection
 from db.telemetry import EngineRow, StatusRow
+from ingest import metrics
 from ingest.decode import Decoded, DecodedSos, Rejected, Step, decode
 from ingest.inbox import Received
 from ingest.recent import RecentIds
@@ -29,6 +33,8 @@ from schemas.sos import SosReport
 from schemas.system_test import TEST_VIN
 from schemas.topics import Uplink
 from schemas.vehicle import EngineEvent, EngineMessage, PresenceMessage
+
+log = structlog.get_logger()
 
 _TAKES_INCIDENT_LOCK = frozenset({Uplink.SOS, Uplink.RSA, Uplink.CALL})
 _TOUCHES_COMMANDS = frozenset({Uplink.SOS, Uplink.COMMAND_ACK})
@@ -115,21 +121,32 @@ def _vins(others: Sequence[tuple[Step, Received]], kind: Uplink) -> set[str]:
 
 
 def store_refused(conn: Connection, received: Received, error: Exception, *, now: datetime) -> Outcome:
-    """Keep one message that PostgreSQL refused although it decoded; an SOS is raised without its details."""
+    """Keep one message that could not be stored although it decoded; an SOS is raised without its details.
+
+    Of an SOS that cannot be raised like that either the bytes are kept, and nobody is told: its vehicle sends it again,
+    and is tried again, while what comes behind it does not wait. Raises what the database raises where it is away.
+    """
     step = decode(received)
-    detail = str(error).splitlines()[0]
-    with conn.transaction():
-        if not isinstance(step, DecodedSos):
-            message_id = None if isinstance(step, StatusRow) else step.message_id_text
-            rejected = Rejected(step.vin, _kind(step), message_id, "REFUSED_BY_DATABASE", detail)
-            return _quarantine(conn, rejected, received)
-        vehicles.register(conn, [step.vin])
-        report = SosReport(test_call=step.report.test_call or step.vin == TEST_VIN)
-        press = apply_sos.Press(
-            step.vin, "TCU", report, received.received_at, received.received_at, ("UNSTORABLE_DETAILS",)
-        )
-        cid = apply_sos.press(conn, press, now=now)
-        _keep_bytes(conn, received, step.vin, Uplink.SOS, reason="REFUSED_BY_DATABASE", detail=detail, cid=cid)
+    detail = (str(error) or type(error).__name__).splitlines()[0]
+    if not isinstance(step, DecodedSos):
+        message_id = None if isinstance(step, StatusRow) else step.message_id_text
+        return _quarantine(conn, Rejected(step.vin, _kind(step), message_id, "REFUSED_BY_DATABASE", detail), received)
+    try:
+        with conn.transaction():
+            vehicles.register(conn, [step.vin])
+            report = SosReport(test_call=step.report.test_call or step.vin == TEST_VIN)
+            press = apply_sos.Press(
+                step.vin, "TCU", report, received.received_at, received.received_at, ("UNSTORABLE_DETAILS",)
+            )
+            cid = apply_sos.press(conn, press, now=now)
+            _keep_bytes(conn, received, step.vin, Uplink.SOS, reason="REFUSED_BY_DATABASE", detail=detail, cid=cid)
+    except Exception as worse:
+        if isinstance(worse, DatabaseError) and not isinstance(worse, Refused):
+            raise
+        metrics.NOT_RAISED.inc()
+        log.critical("sos_not_raised", exc_info=worse)
+        _keep_bytes(conn, received, step.vin, Uplink.SOS, reason="NOT_RAISED", detail=detail, cid=None)
+        return Outcome(None, Uplink.SOS, None, ReceiptResult.QUARANTINED)
     return Outcome(step.vin, Uplink.SOS, step.message_id_text, ReceiptResult.STORED, cid)
 
 

@@ -10,14 +10,16 @@ import pytest
 
 from db import curfew as db_curfew
 from db import messages, telemetry, vehicles
+from db.errors import DatabaseError
 from db.messages import Claim
 from db.pool import Connection, connect
 from db.telemetry import StatusRow
 from ingest import lane, pipeline
 from ingest.inbox import Received
-from ingest.pipeline import Outcome, store
+from ingest.pipeline import Outcome, store, store_refused
 from ingest.recent import RecentIds
 from rules.apply import curfew
+from rules.apply import sos as apply_sos
 from schemas.receipt import ReceiptResult
 from schemas.topics import Uplink, uplink_topic
 from stack.server import wait_until
@@ -170,3 +172,31 @@ def test_what_the_session_read_ahead_is_decoded_once_and_what_it_could_not_is_le
         assert conn.execute("SELECT message_id, speed_kph FROM vehicle_status").fetchall() == [(FIRST, 1.0)]
         with pytest.raises(RecursionError):
             store(conn, [received], known_vins=set(), now=now)
+
+
+def test_a_press_that_our_own_errors_keep_from_being_raised_is_kept(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError  # with nothing to say
+
+    conn.autocommit = True
+    monkeypatch.setattr(apply_sos, "press", fail)
+    press = message(Uplink.SOS, datetime.now(UTC), emergencyType="FIRE")
+    outcome = store_refused(conn, press, AssertionError(), now=datetime.now(UTC))
+    assert (outcome.vin, outcome.result) == (None, ReceiptResult.QUARANTINED)
+    (kept,) = messages.list_quarantine(conn, limit=10, offset=0, with_replayed=False)
+    assert (kept.payload, kept.vin, kept.reason, kept.detail) == (press.payload, VIN, "NOT_RAISED", "AssertionError")
+
+
+def test_a_press_is_not_given_up_while_the_database_is_away(
+    database_url: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_the_connection(lane: Connection, *_: object, **__: object) -> None:
+        conn.execute("SELECT pg_terminate_backend(%s)", (lane.info.backend_pid,))
+        lane.execute("SELECT 1")
+
+    monkeypatch.setattr(apply_sos, "press", end_the_connection)
+    with connect(database_url, name="lane", autocommit=True) as lane, pytest.raises(DatabaseError):
+        store_refused(lane, message(Uplink.SOS, datetime.now(UTC)), ValueError("x"), now=datetime.now(UTC))
+    assert messages.count_quarantine(conn, with_replayed=True) == 0

@@ -281,3 +281,27 @@ def test_an_operator_can_hand_a_message_in_again(tcu: Connect, conn: Connection)
     conn.commit()
     eventually(conn, "SELECT cid, status FROM sos_incidents", [(cid, "CONNECTED")])
     assert messages.list_quarantine(conn, limit=10, offset=0, with_replayed=False) == []
+
+
+def test_a_press_that_cannot_be_raised_at_all_is_kept_holds_up_nobody_and_is_raised_once_that_is_mended(
+    tcu: Connect, conn: Connection, owner: Connection
+) -> None:
+    owner.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation'; END $$"
+    )
+    owner.execute(
+        f"CREATE TRIGGER refuse BEFORE INSERT ON sos_incidents FOR EACH ROW WHEN (NEW.vin = '{VIN}')"
+        " EXECUTE FUNCTION refuse()"
+    )
+    owner.commit()
+    vehicle, other = tcu(VIN), tcu("KMHSH81C7LU123457")
+    body = json.dumps(message(emergencyType="FIRE")).encode()
+    vehicle.publish(Uplink.SOS, body)
+    assert other.receipt_of(other.send(Uplink.SOS))["result"] == "STORED"
+    eventually(conn, "SELECT vin, reason, cid FROM quarantine", [(VIN, "NOT_RAISED", None)])
+    assert vehicle.take(Downlink.RECEIPT) == []  # so its vehicle goes on sending it
+    owner.execute("DROP TRIGGER refuse ON sos_incidents")
+    owner.commit()
+    vehicle.publish(Uplink.SOS, body)
+    assert vehicle.down(Downlink.RECEIPT)["result"] == "STORED"
