@@ -148,22 +148,21 @@ class Session:
         self._settled.append(_Settled(messages, replies))
         self._wake()
 
-    def deliver(self, messages: Sequence[Outgoing], *, wait_s: float) -> None:
-        """Publish and wait until the broker has all of them.
+    def deliver(self, messages: Sequence[Outgoing], *, wait_s: float) -> list[Outgoing]:
+        """Publish, wait until the broker has answered each, and return those that it refused.
 
-        Raises NotDelivered where it has not within `wait_s`, where it refuses one, and where there is no connection
-        or it breaks meanwhile.
+        Raises NotDelivered where it has not answered within `wait_s`, and where there is no connection or it breaks
+        meanwhile.
         """
         answers: list[Future[bool]] = [Future() for _ in messages]
         if not self.ready:
             raise NotDelivered("there is no connection to the broker")
         self._settled.append(_Settled((), messages, answers))
         self._wake()
-        done, late = wait(answers, timeout=wait_s)
+        _, late = wait(answers, timeout=wait_s)
         if late:
             raise NotDelivered(f"no PUBACK within {wait_s:g} s")
-        if not all(answer.result() for answer in done):
-            raise NotDelivered("the broker refused a message, or the connection broke")
+        return [message for message, answer in zip(messages, answers, strict=True) if not answer.result()]
 
     def stop(self) -> None:
         """Write out what is settled, disconnect and wait for the thread to end."""
@@ -323,7 +322,7 @@ class Session:
             self._settled.remove(settled)
             self._answers.update(settled.answers)
         for answer in self._answers:
-            answer.set_result(False)
+            answer.set_exception(NotDelivered("the connection to the broker broke"))
         self._answers.clear()
 
     def _wake(self) -> None:

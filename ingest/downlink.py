@@ -12,7 +12,7 @@ from db.events import Event
 from db.pool import PROMPT_WITHIN_S, Connection, connect
 from db.processes import try_lead
 from ingest import metrics
-from ingest.broker import NotDelivered, Outgoing, Session
+from ingest.broker import PROBE_TOPIC, NotDelivered, Outgoing, Session
 from ingest.settings import WorkerSettings
 from rules.logs import brief
 from schemas.base import parse_instant
@@ -29,12 +29,16 @@ FROZEN_AFTER_S = 5
 INCIDENT_EXPIRY = timedelta(hours=24)
 """A vehicle that was away for longer is told the present state by its next incident, not by an old one."""
 
+_PROBE = Outgoing(PROBE_TOPIC, b"")
+
 
 class DownlinkSender:
     """Reads the numbered events from where it left off and publishes those that concern vehicles.
 
     One at a time among all workers (elected). The cursor moves only after the broker's PUBACK, so a kill repeats
-    messages and loses none: vehicles know an incident by its cid and a command by its commandId.
+    messages and loses none: vehicles know an incident by its cid and a command by its commandId. One that the broker
+    refuses while it takes others is passed over, for those behind it: a command is sent again by its job, and an
+    incident is told with its next change.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -92,10 +96,17 @@ class DownlinkSender:
         now = datetime.now(UTC)
         told = [to_vehicle(event, now=now, phone=self._settings.contact_center_phone) for event in page]
         messages = [message for message in told if message is not None]
-        if messages:
-            session.deliver(messages, wait_s=PUBACK_WAIT_S)
+        refused = session.deliver(messages, wait_s=PUBACK_WAIT_S) if messages else []
+        # It may take nothing from us at all, by an access list that is out of order: then all of it waits.
+        if refused and len(refused) == len(messages) and session.deliver([_PROBE], wait_s=PUBACK_WAIT_S):
+            raise NotDelivered("the broker refuses whatever is sent")
         for message in messages:
-            metrics.DOWNLINKS.labels(message.topic.rsplit("/", 1)[1]).inc()
+            kind = message.topic.rsplit("/", 1)[1]
+            if message in refused:
+                metrics.DOWNLINKS_REFUSED.labels(kind).inc()
+                log.error("downlink_refused", kind=kind)
+            else:
+                metrics.DOWNLINKS.labels(kind).inc()
         if page:
             events.move_cursor(conn, READER, page[-1].sequence)
         return len(page)

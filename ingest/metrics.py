@@ -29,6 +29,9 @@ CONNECTIONS_ENDED = Counter(
 )
 SALVAGED = Counter("tcu_ingest_salvaged_total", "Messages whose MQTT properties could not be read", ["session"])
 DOWNLINKS = Counter("tcu_ingest_downlinks_total", "Messages sent to vehicles besides receipts", ["kind"])
+DOWNLINKS_REFUSED = Counter(
+    "tcu_ingest_downlinks_refused_total", "Messages to vehicles besides receipts that the broker refused", ["kind"]
+)
 JUDGEMENTS_FAILED = Counter(
     "tcu_ingest_judgements_failed_total", "Curfew judgements that failed; the message was stored"
 )

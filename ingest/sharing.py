@@ -13,7 +13,7 @@ import structlog
 
 from db import broker_checks
 from db.pool import Connection
-from ingest.broker import Outgoing, Session
+from ingest.broker import NotDelivered, Outgoing, Session
 from ingest.settings import WorkerSettings
 from schemas.system_test import TEST_VIN
 from schemas.topics import PREFIX
@@ -98,6 +98,7 @@ def _send(settings: WorkerSettings, messages: list[Outgoing], *, wait_s: float) 
     publisher.start()
     try:
         publisher.wait_ready(wait_s)
-        publisher.deliver(messages, wait_s=WAIT_S)
+        if publisher.deliver(messages, wait_s=WAIT_S):
+            raise NotDelivered("the broker refused a message")
     finally:
         publisher.stop()

@@ -3,24 +3,28 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+
+import pytest
 
 from db import events
 from db.events import NewEvent
 from db.pool import Connection
+from mosquitto import config
 from schemas.command import CommandMessage, CommandType
 from schemas.topics import Downlink
 from stack.broker import Broker
 from stack.server import Server, process_runs, wait_until
 from tests.tcu import Tcu
 
-VIN = "KMHSH81C7LU123456"
+VIN, OTHER_VIN = "KMHSH81C7LU123456", "KMHSH81C7LU123457"
 Connect = Callable[[str], Tcu]
 
 
-def issue(conn: Connection, *, expires_in_s: float) -> str:
+def issue(conn: Connection, *, expires_in_s: float, vin: str = VIN) -> str:
     now = datetime.now(UTC)
     command = CommandMessage(
         command_id=str(uuid4()),
@@ -31,7 +35,7 @@ def issue(conn: Connection, *, expires_in_s: float) -> str:
     )
     data = command.model_dump(mode="json", by_alias=True)
     events.append(
-        conn, NewEvent(service="COMMAND", type="COMMAND_ISSUED", priority="NORMAL", vin=VIN, occurred_at=now, data=data)
+        conn, NewEvent(service="COMMAND", type="COMMAND_ISSUED", priority="NORMAL", vin=vin, occurred_at=now, data=data)
     )
     conn.commit()
     return command.command_id
@@ -77,3 +81,44 @@ def test_the_worker_outlives_a_broker_that_is_away_when_a_vehicle_is_to_be_told(
     while vehicle.down(Downlink.COMMAND, wait_s=45)["commandId"] != later:
         continue
     assert process_runs(worker.pid)
+
+
+@contextmanager
+def writing(broker: Broker, allowed: str) -> Iterator[None]:
+    """The broker takes from the worker what these lines of its access list say; it has read them once one connects."""
+    acl = broker.directory / "acl"
+    text = acl.read_text()
+    assert WRITES in text
+    acl.write_text(text.replace(WRITES, allowed))
+    config.reload(broker.directory)
+    try:
+        yield
+    finally:
+        acl.write_text(text)
+        config.reload(broker.directory)
+
+
+WRITES = "topic write tcu/v1/+/down/#"
+
+
+@pytest.mark.usefixtures("worker", "sequencer")
+def test_what_the_broker_refuses_for_one_vehicle_holds_up_no_other(
+    tcu: Connect, conn: Connection, broker: Broker
+) -> None:
+    with writing(broker, f"{WRITES}\ntopic deny tcu/v1/{VIN}/down/#"):
+        other = tcu(OTHER_VIN)
+        for vin in (VIN, OTHER_VIN, VIN, OTHER_VIN):
+            issued = issue(conn, expires_in_s=60, vin=vin)
+            if vin == OTHER_VIN:
+                assert other.down(Downlink.COMMAND)["commandId"] == issued
+
+
+@pytest.mark.usefixtures("worker", "sequencer")
+def test_while_the_broker_refuses_everything_nothing_is_passed_over(
+    tcu: Connect, conn: Connection, broker: Broker
+) -> None:
+    with writing(broker, "topic write tcu/v1/+/up/#"):
+        vehicle = tcu(VIN)
+        issued = issue(conn, expires_in_s=60)
+        time.sleep(3)
+    assert vehicle.down(Downlink.COMMAND)["commandId"] == issued
