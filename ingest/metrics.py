@@ -35,3 +35,9 @@ DOWNLINKS_REFUSED = Counter(
 JUDGEMENTS_FAILED = Counter(
     "tcu_ingest_judgements_failed_total", "Curfew judgements that failed; the message was stored"
 )
+
+
+def forget(lane: str) -> None:
+    """Take away what was measured last of a lane that this worker serves no more: it would stand for ever."""
+    for gauge in (WAITING, LAG, PAUSED, READY):
+        gauge.remove(lane)

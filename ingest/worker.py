@@ -181,6 +181,8 @@ class House:
         urgent = lanes.get(LaneName.URGENT)
         for post in posts:
             metrics.LEADING.labels(post.lane).set(post.lane in lanes)
+            if post.lane not in lanes:
+                metrics.forget(post.lane)
         _measure(list(lanes.values()))
         hindrances = [reason for post in posts for reason in post.hindrances()]
         is_ready = not hindrances

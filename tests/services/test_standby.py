@@ -4,18 +4,21 @@ Each lane may have a process of its own.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from db.pool import Connection
 from ingest.lease import Lease
 from schemas.topics import LaneName, Uplink
 from stack.broker import Broker
+from stack.places import free_port
 from stack.server import Server, wait_until
 from tests.processes import CHECKOUT, end_sessions, is_ready, product_process, stands_by, worker_environment
 from tests.tcu import Tcu
@@ -121,6 +124,35 @@ def test_one_at_a_time_has_the_lease_and_a_lost_connection_gives_it_to_the_next(
     finally:
         first.give_up()
         next_.give_up()
+
+
+def test_who_loses_a_lease_no_longer_tells_how_its_lane_is(
+    broker: Broker, pki_dir: Path, database_url: str, conn: Connection, tmp_path: Path
+) -> None:
+    port = free_port()
+    environment = worker_environment(broker, pki_dir, database_url) | {"TCU_INGEST_BULK_METRICS_PORT": str(port)}
+
+    def told() -> set[str]:
+        lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+        return {line for line in lines if re.match(r"tcu_ingest_(leading|session_ready|reading_paused|lag)", line)}
+
+    worker = product_process(
+        "ingest-bulk",
+        environment,
+        log=tmp_path / "bulk.log",
+        ready=lambda: is_ready(database_url, "ingest-bulk", worker.pid),
+    )
+    other = Lease(database_url, LaneName.BULK)
+    worker.start()
+    try:
+        assert 'tcu_ingest_session_ready{lane="bulk"} 1.0' in told()
+        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ingest-lease'")
+        wait_until(lambda: other.check() is True, wait_s=10)
+        wait_until(lambda: told() == {'tcu_ingest_leading{lane="bulk"} 0.0'}, wait_s=2)
+    finally:
+        other.give_up()
+        worker.stop()
+        end_sessions(broker, pki_dir)
 
 
 def test_while_the_database_is_away_the_lease_is_nobody_elses() -> None:
