@@ -18,7 +18,7 @@ PUBACK_SECONDS = Histogram(
 RECEIPTS = Gauge("tcu_ingest_receipts", "Receipts since the start: sent, and confirmed by the broker", ["state"])
 PAUSED = Gauge("tcu_ingest_reading_paused", "1 while the buffer is full and the backlog stays in the broker", ["lane"])
 LEADING = Gauge("tcu_ingest_leading", "1 while this worker holds the lane's session, 0 while it stands by", ["lane"])
-READY = Gauge("tcu_ingest_session_ready", "1 while the broker session is subscribed", ["lane"])
+CONNECTED = Gauge("tcu_ingest_session_ready", "1 while the broker session is subscribed", ["lane"])
 DATABASE_RETRIES = Counter(
     "tcu_ingest_database_retries_total", "Batches tried again for want of the database", ["lane"]
 )
@@ -39,5 +39,5 @@ JUDGEMENTS_FAILED = Counter(
 
 def forget(lane: str) -> None:
     """Take away what was measured last of a lane that this worker serves no more: it would stand for ever."""
-    for gauge in (WAITING, LAG, PAUSED, READY):
+    for gauge in (WAITING, LAG, PAUSED, CONNECTED):
         gauge.remove(lane)

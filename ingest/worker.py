@@ -211,7 +211,7 @@ def _measure(lanes: list[Lane]) -> None:
         metrics.WAITING.labels(lane.name).set(lane.waiting)
         metrics.PAUSED.labels(lane.name).set(lane.paused)
         metrics.LAG.labels(lane.name).set(lane.lag_s(datetime.now(UTC)))
-        metrics.READY.labels(lane.name).set(lane.ready)
+        metrics.CONNECTED.labels(lane.name).set(lane.connected)
     metrics.RECEIPTS.labels("sent").set(sum(lane.publications.sent for lane in lanes))
     metrics.RECEIPTS.labels("confirmed").set(sum(lane.publications.confirmed for lane in lanes))
 
