@@ -144,7 +144,10 @@ def store_refused(conn: Connection, received: Received, error: Exception, *, now
         if isinstance(worse, DatabaseError) and not isinstance(worse, Refused):
             raise
         metrics.NOT_RAISED.inc()
-        log.critical("sos_not_raised", exc_info=worse)
+        # PostgreSQL's text may quote the row, and stays in the quarantine table.
+        log.critical(
+            "sos_not_raised", error=type(worse).__name__, exc_info=None if isinstance(worse, Refused) else worse
+        )
         _keep_bytes(conn, received, step.vin, Uplink.SOS, reason="NOT_RAISED", detail=detail, cid=None)
         return Outcome(None, Uplink.SOS, None, ReceiptResult.QUARANTINED)
     return Outcome(step.vin, Uplink.SOS, step.message_id_text, ReceiptResult.STORED, cid)
