@@ -20,6 +20,7 @@ from schemas.topics import LaneName, Uplink, uplink_topic
 PER_S = 200
 STEADY_S = 3
 GIVEN_S = 12
+BAR_S = 5
 
 
 def run(parts: Servers, say: Say, *, seed: int) -> list[Figure]:
@@ -27,7 +28,8 @@ def run(parts: Servers, say: Say, *, seed: int) -> list[Figure]:
     figures = []
     for how, name in ((signal.SIGKILL, "kill -9"), (signal.SIGSTOP, "SIGSTOP")):
         say(name)
-        figures.append(Figure(f"take-over after {name}, to the first commit", _silence_s(parts, seed, how), "s"))
+        silence_s = _silence_s(parts, seed, how)
+        figures.append(Figure(f"take-over after {name}, to the first commit", silence_s, "s", bar=BAR_S, at_most=True))
     return figures
 
 

@@ -6,6 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
 
 from stack.server import Server, ServerFailed, wait_until
 from tests.faults import faults
@@ -114,44 +117,46 @@ def run(
 def suffer(stand: Stand, fleet: Fleet, turn: Turn, rng: Random, *, drain_s: float) -> Healed:
     """Inject one fault, let it last, heal it, and wait until everybody is ready again and nothing waits."""
     lasts_s = rng.uniform(*turn.lasts_s)
-    growth = _Growth(tuple(stand.workers.values()))
-    with turn.fault(stand):
-        until_s = time.monotonic() + lasts_s
-        while time.monotonic() < until_s:
-            time.sleep(0.1)
-            growth.look()
-    healed_at = datetime.now(UTC)
-    waiting = [entry for entry in tuple(fleet.ledger) if entry.result is None]
-    try:
-        ready_after_s = stand.wait_ready(healed_at)
-    except TimeoutError as error:
-        raise TimeoutError(f"after {turn.fault.__name__} for {lasts_s:.2f} s: {error}") from error
+    with _Growth(tuple(stand.workers.values())) as growth:
+        with turn.fault(stand):
+            time.sleep(lasts_s)
+        healed_at = datetime.now(UTC)
+        waiting = [entry for entry in tuple(fleet.ledger) if entry.result is None]
+        try:
+            ready_after_s = stand.wait_ready(healed_at)
+        except TimeoutError as error:
+            raise TimeoutError(f"after {turn.fault.__name__} for {lasts_s:.2f} s: {error}") from error
 
-    def drained() -> bool:
-        return all(entry.result is not None for entry in waiting) and stand.drained(healed_at)
+        def drained() -> bool:
+            return all(entry.result is not None for entry in waiting) and stand.drained(healed_at)
 
-    drained_after_s = None
-    with suppress(TimeoutError):
-        wait_until(drained, wait_s=drain_s)
-        drained_after_s = round((datetime.now(UTC) - healed_at).total_seconds(), 2)
-    growth.look()
+        drained_after_s = None
+        with suppress(TimeoutError):
+            wait_until(drained, wait_s=drain_s)
+            drained_after_s = round((datetime.now(UTC) - healed_at).total_seconds(), 2)
     return Healed(turn.fault.__name__, round(lasts_s, 2), ready_after_s, drained_after_s, growth.most_mb())
 
 
 class _Growth:
-    """How much memory each of the workers holds, and held at most."""
+    """Looks all the time at how much memory each of the workers holds, also while they take what has waited."""
 
     def __init__(self, workers: Sequence[Server]) -> None:
         self._workers = workers
         self._pids = [worker.pid for worker in workers]
         self._before_mb = [resident_mb(worker) for worker in workers]
         self._most_mb = list(self._before_mb)
+        self._stopping = Event()
+        self._thread = Thread(target=self._look)
 
-    def look(self) -> None:
-        """Measure those that live."""
-        for place, worker in enumerate(self._workers):
-            with suppress(ServerFailed):  # killed just now
-                self._most_mb[place] = max(self._most_mb[place], resident_mb(worker))
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
 
     def most_mb(self) -> float | None:
         """Return by how much the one grew that grew most; None where one was started anew."""
@@ -159,3 +164,9 @@ class _Growth:
             return None
         grew = [most - before for most, before in zip(self._most_mb, self._before_mb, strict=True)]
         return round(max(grew), 1)
+
+    def _look(self) -> None:
+        while not self._stopping.wait(0.1):
+            for place, worker in enumerate(self._workers):
+                with suppress(ServerFailed, OSError, ValueError):  # killed, just now perhaps
+                    self._most_mb[place] = max(self._most_mb[place], resident_mb(worker))
