@@ -221,9 +221,11 @@ def test_a_quarantined_message_is_listed_and_handed_in_again(api: Api, conn: Con
     (shown,) = ok(api.call("GET", f"{OPERATIONS}/quarantine"))["messages"]
     assert (shown["quarantineId"], shown["payload"], shown["size"]) == (number, "{\ufffd<b>", 5)
     ok(api.call("POST", f"{OPERATIONS}/quarantine/{number}/replay"), 202)
-    (taken,) = messages.take_replays(conn, at=datetime.now(UTC), limit=10)
+    taken = messages.take_replay(conn, at=datetime.now(UTC))
     conn.commit()
+    assert taken is not None
     assert taken.quarantine_id == number
+    assert not messages.replay_awaited(conn)
     assert ok(api.call("GET", f"{OPERATIONS}/quarantine"))["pagination"]["total"] == 0
     assert ok(api.call("GET", f"{OPERATIONS}/quarantine?withReplayed=true"))["pagination"]["total"] == 1
 
