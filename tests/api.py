@@ -73,9 +73,16 @@ class Api:
             assert keys.revoke(conn, found.key_id, at=datetime.now(UTC))
 
     def sequence(self) -> int:
-        """Number the events, as the rules process does, and return how many there were."""
+        """Number the events, as the rules process does, and return how many there were.
+
+        Its reader knows of them then, unless a test has ended it: a stream that is opened now begins behind them.
+        """
         with connect(self.database_url, name="tests", autocommit=True) as conn:
-            return events.sequence(conn)
+            numbered = events.sequence(conn)
+            last = conn.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
+        parts = self.server.config.app.state.resources  # type: ignore[union-attr]
+        wait_until(lambda: not parts.reader._thread.is_alive() or (last and parts.hub.position >= last[0]), wait_s=15)
+        return numbered
 
 
 def seed(database_url: str) -> None:

@@ -500,7 +500,7 @@ def test_a_new_sos_sounds_once_the_page_was_touched_also_when_it_came_while_the_
     assert page.evaluate("window.tones") == 4
     page.goto(site.url + "/livez")
     _, meanwhile = pressed(site.api)
-    page.go_back()
+    page.goto(site.url)
     expect(seat.row(meanwhile)).to_be_visible()
     assert "1 new SOS" in page.title()
 

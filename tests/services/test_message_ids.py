@@ -41,7 +41,7 @@ def test_a_press_with_an_id_that_another_kind_has_used_is_raised_once(
     for _ in range(2):
         vehicle.send(Uplink.SOS, messageId=used, emergencyType="FIRE")
         receipts.append(vehicle.receipt_of(used))
-    [(cid,)] = conn.execute("SELECT cid FROM sos_incidents").fetchall()
+    [(cid,)] = conn.execute("SELECT cid FROM sos_incidents WHERE vin = %s", (VIN,)).fetchall()
     assert [(receipt["result"], receipt["cid"]) for receipt in receipts] == [("STORED", cid), ("DUPLICATE", cid)]
 
 
